@@ -1,0 +1,6 @@
+//! The agent and the CLI of Switchboard, as a library for its binary and its tests.
+//!
+//! Control flows one way: `watch` → `model` → `compile` → `plan` → `tables` (ARCHITECTURE.md).
+
+pub mod model;
+pub mod plan;

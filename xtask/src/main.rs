@@ -1,0 +1,3 @@
+//! The developer's commands: one file each, listed by `cargo xtask --help`.
+
+fn main() {}
