@@ -11,7 +11,9 @@ use core::{
 };
 
 /// An address family: IPv4 or IPv6.
-pub trait Family: Copy + Clone + fmt::Debug + Default + Eq + Ord + Hash + Send + Sync + 'static {
+pub trait Family:
+    Copy + Clone + fmt::Debug + Default + Eq + Ord + Hash + Send + Sync + 'static
+{
     /// An address in wire order.
     type Addr: Copy
         + Clone
@@ -200,12 +202,20 @@ impl Ports {
 
     #[inline(always)]
     pub const fn source(self) -> Port {
-        Port(if cfg!(target_endian = "little") { self.0 as u16 } else { (self.0 >> 16) as u16 })
+        Port(if cfg!(target_endian = "little") {
+            self.0 as u16
+        } else {
+            (self.0 >> 16) as u16
+        })
     }
 
     #[inline(always)]
     pub const fn destination(self) -> Port {
-        Port(if cfg!(target_endian = "little") { (self.0 >> 16) as u16 } else { self.0 as u16 })
+        Port(if cfg!(target_endian = "little") {
+            (self.0 >> 16) as u16
+        } else {
+            self.0 as u16
+        })
     }
 
     /// The same ports as a packet in the other direction has them.
@@ -231,8 +241,14 @@ mod tests {
 
     #[test]
     fn words_hold_the_bytes_of_the_wire() {
-        assert_eq!(Addr4::from(Ipv4Addr::new(10, 96, 0, 1)).0.to_ne_bytes(), [10, 96, 0, 1]);
-        assert_eq!(Ports::new(Port::new(0x1234), Port::new(80)).0.to_ne_bytes(), [0x12, 0x34, 0, 80]);
+        assert_eq!(
+            Addr4::from(Ipv4Addr::new(10, 96, 0, 1)).0.to_ne_bytes(),
+            [10, 96, 0, 1]
+        );
+        assert_eq!(
+            Ports::new(Port::new(0x1234), Port::new(80)).0.to_ne_bytes(),
+            [0x12, 0x34, 0, 80]
+        );
         assert_eq!(Port::new(8080).host(), 8080);
     }
 
@@ -247,7 +263,10 @@ mod tests {
     fn only_v4_mapped_addresses_speak_ipv4() {
         let mapped: Ipv6Addr = "::ffff:10.96.0.1".parse().unwrap();
         let plain: Ipv6Addr = "fd00:96::1".parse().unwrap();
-        assert_eq!(Addr6::from(mapped).v4_mapped(), Some(Ipv4Addr::new(10, 96, 0, 1).into()));
+        assert_eq!(
+            Addr6::from(mapped).v4_mapped(),
+            Some(Ipv4Addr::new(10, 96, 0, 1).into())
+        );
         assert_eq!(Addr6::from(plain).v4_mapped(), None);
     }
 

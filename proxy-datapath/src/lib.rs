@@ -1,5 +1,24 @@
-//! Switchboard's contract and decisions, for the kernel and for `cargo test` alike.
+//! Switchboard's contract and decisions: the map layout, and what becomes of a packet or a socket.
+//!
+//! Runs unmodified in the kernel (`proxy-ebpf`) and on the host (tests, `switchboard trace`): every
+//! decision is generic over an address family and over the tables it reads. The packet path is
+//! `parse` → `flow::from_pod` or `flow::to_pod` → `rewrite`; the sockets' is `socket`.
+//!
+//! Nothing here allocates, panics, or reads a clock or randomness except through `tables`.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod family;
+pub mod flow;
+pub mod frontend;
+pub mod header;
+pub mod packet;
+pub mod parse;
+pub mod rewrite;
+pub mod sctp;
+pub mod socket;
 pub mod tables;
+pub mod verdict;
+pub mod wire;

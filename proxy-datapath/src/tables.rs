@@ -52,7 +52,7 @@ abi_type! {
         pub flags: u32,
         /// The backend's id, for liveness; the address above decides where packets go.
         pub backend: u32,
-        /// Coarse seconds of the monotonic clock, at most a second behind.
+        /// When a packet last passed, in seconds of the monotonic clock, at most one behind.
         pub last_seen_s: u32,
     } size 24, 48;
 
@@ -236,7 +236,7 @@ pub trait Flows<F: Family>: Services<F> {
     fn remove_flow(&mut self, key: &FlowKey<F>);
     fn fragment(&self, key: &FragmentKey<F>) -> Option<Fragment>;
     fn insert_fragment(&mut self, key: &FragmentKey<F>, fragment: &Fragment) -> bool;
-    /// Coarse seconds of the monotonic clock.
+    /// Seconds of the monotonic clock; a second is 2^30 ns, which needs no division.
     fn now_s(&self) -> u32;
 }
 
@@ -245,7 +245,10 @@ pub trait Flows<F: Family>: Services<F> {
 impl<F: Family> FrontendKey<F> {
     #[inline(always)]
     pub const fn new(addr: F::Addr, port: Port, proto: u32) -> Self {
-        Self { addr, port_proto: port_proto(port, proto) }
+        Self {
+            addr,
+            port_proto: port_proto(port, proto),
+        }
     }
 
     pub const fn port(&self) -> Port {

@@ -1,0 +1,325 @@
+//! The packet path of a pod: translated on the way out, translated back on the way in.
+//!
+//! A translated flow has two entries. `{client, frontend}` leads a pod's packets to the backend;
+//! `{client, backend}`, the tuple as the rest of the network sees it, leads the replies back to the
+//! frontend. A hairpin has both under keys that the pod sends, because client and backend are the
+//! same pod: its packets carry the frontend's address as their source, so that the replies return.
+
+use crate::{
+    family::{Family, proto},
+    frontend::{Choice, backend, select},
+    packet::{Packet, Rewrite, shape, tcp},
+    tables::{Flow, FlowKey, Flows, Fragment, FrontendKey, port_proto},
+    verdict::{DropReason, code},
+};
+
+/// `Flow::flags`: for packets that a pod sends, under their own tuple.
+pub const FORWARD: u32 = 1 << 0;
+/// For packets that a pod receives, under the tuple that it would answer with.
+pub const REVERSE: u32 = 1 << 1;
+/// Client and backend are the same pod.
+pub const HAIRPIN: u32 = 1 << 2;
+/// A FIN or RST has passed: a SYN begins a new flow.
+pub const CLOSING: u32 = 1 << 3;
+/// The backend's half of a hairpin: no backend's liveness ends it.
+pub const REPLY: u32 = 1 << 4;
+
+/// A UDP flow that was silent for this long begins anew, as netfilter's streams do.
+pub const UDP_IDLE_S: u32 = 120;
+
+/// Decides over a packet that a pod sends.
+#[inline(always)]
+pub fn from_pod<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+) -> u32 {
+    match packet.shape {
+        shape::WHOLE => forward(packet, tables, rewrite),
+        shape::FIRST_FRAGMENT => {
+            let verdict = forward(packet, tables, rewrite);
+            remember_fragment(packet, tables, verdict)
+        }
+        shape::LATER_FRAGMENT => later_fragment(packet, tables, rewrite, FORWARD),
+        shape::TINY_FRAGMENT => refuse_for_vip(packet, tables, DropReason::FragmentTiny),
+        shape::ICMP_ERROR => icmp_error(&packet.key.swapped(), tables, rewrite, FORWARD),
+        shape::UNPARSABLE => refuse_for_vip(packet, tables, DropReason::Unparsable),
+        _ => code::PASS,
+    }
+}
+
+/// Decides over a packet that a pod is about to receive.
+#[inline(always)]
+pub fn to_pod<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+) -> u32 {
+    match packet.shape {
+        shape::WHOLE => established(&packet.key.swapped(), packet, tables, rewrite, REVERSE),
+        shape::FIRST_FRAGMENT => {
+            let verdict = established(&packet.key.swapped(), packet, tables, rewrite, REVERSE);
+            remember_fragment(packet, tables, verdict)
+        }
+        shape::LATER_FRAGMENT => later_fragment(packet, tables, rewrite, REVERSE),
+        shape::ICMP_ERROR => icmp_error(&packet.key, tables, rewrite, REVERSE),
+        _ => code::PASS,
+    }
+}
+
+/// An established flow as it stands; a new one by its frontend.
+#[inline(always)]
+fn forward<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+) -> u32 {
+    let key = &packet.key;
+    let udp = key.proto == proto::UDP;
+    let syn = packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+    let now_s = tables.now_s();
+    let mut known = false;
+    if let Some(flow) = tables.flow(key)
+        && flow.flags & FORWARD != 0
+    {
+        let (flags, id, idle_s) = (
+            flow.flags,
+            flow.backend,
+            now_s.wrapping_sub(flow.last_seen_s),
+        );
+        follow(flow, packet, now_s, rewrite);
+        if (!udp && !syn) || keeps_backend(tables, rewrite, key.proto, flags, id, idle_s) {
+            return translated(flags);
+        }
+        known = true;
+    }
+    *rewrite = Rewrite::of(key);
+    // A packet in the middle of a TCP connection that has no entry is not ours to guess at:
+    // netfilter may know it from a proxy before us.
+    if key.proto == proto::TCP && !syn {
+        return code::PASS;
+    }
+    let verdict = create(packet, tables, rewrite, now_s);
+    if known && verdict != code::TRANSLATE && verdict != code::HAIRPIN {
+        tables.remove_flow(key);
+    }
+    verdict
+}
+
+/// Whether a flow that a UDP packet or a SYN belongs to stays where it is. It begins anew when the
+/// backend is gone (services.md 110, 111), when it was silent (UDP), or when the last connection
+/// has ended or its backend takes no new ones (TCP).
+#[inline(always)]
+fn keeps_backend<F: Family, T: Flows<F>>(
+    tables: &T,
+    rewrite: &Rewrite<F>,
+    proto: u32,
+    flags: u32,
+    id: u32,
+    idle_s: u32,
+) -> bool {
+    let udp = proto == proto::UDP;
+    if flags & REPLY != 0 {
+        return true;
+    }
+    if flags & CLOSING != 0 || (udp && idle_s > UDP_IDLE_S) {
+        return false;
+    }
+    let Some(found) = tables.backend(id) else {
+        return false;
+    };
+    let same = found.addr == rewrite.destination
+        && found.port_proto == port_proto(rewrite.ports.destination(), proto);
+    same && (found.state == backend::ACTIVE || (udp && found.state != backend::GONE))
+}
+
+/// Follows the entry of a flow, if there is one for this direction.
+#[inline(always)]
+fn established<F: Family, T: Flows<F>>(
+    key: &FlowKey<F>,
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+    direction: u32,
+) -> u32 {
+    let now_s = tables.now_s();
+    match tables.flow(key) {
+        Some(flow) if flow.flags & direction != 0 => {
+            let flags = flow.flags;
+            follow(flow, packet, now_s, rewrite);
+            translated(flags)
+        }
+        _ => code::PASS,
+    }
+}
+
+/// Takes the translation of an entry and notes the packet in it. The time is written once a second,
+/// so that the entry's cache line is not made dirty by every packet.
+#[inline(always)]
+fn follow<F: Family>(flow: &mut Flow<F>, packet: &Packet<F>, now_s: u32, rewrite: &mut Rewrite<F>) {
+    rewrite.source = flow.source;
+    rewrite.destination = flow.destination;
+    rewrite.ports = flow.ports;
+    if flow.last_seen_s != now_s {
+        flow.last_seen_s = now_s;
+    }
+    if packet.tcp_flags & (tcp::FIN | tcp::RST) != 0 {
+        flow.flags |= CLOSING;
+    }
+}
+
+#[inline(always)]
+const fn translated(flags: u32) -> u32 {
+    if flags & HAIRPIN != 0 {
+        code::HAIRPIN
+    } else {
+        code::TRANSLATE
+    }
+}
+
+/// Gives a new flow a backend and remembers both directions; the reply's entry comes first, so that
+/// no packet leaves whose answer could not be translated.
+#[inline(always)]
+fn create<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+    now_s: u32,
+) -> u32 {
+    let key = &packet.key;
+    let dialled = FrontendKey::new(key.destination, key.ports.destination(), key.proto);
+    let mut choice = Choice::default();
+    let verdict = select(&dialled, tables, &mut choice);
+    if verdict != code::TRANSLATE {
+        return verdict;
+    }
+    let hairpin = choice.addr == key.source;
+    rewrite.source = if hairpin { key.destination } else { key.source };
+    rewrite.destination = choice.addr;
+    rewrite.ports = key.ports.with_destination(choice.port);
+    let mut flow = Flow {
+        source: key.destination,
+        destination: key.source,
+        ports: key.ports.swapped(),
+        flags: if hairpin {
+            FORWARD | HAIRPIN | REPLY
+        } else {
+            REVERSE
+        },
+        backend: choice.id,
+        last_seen_s: now_s,
+    };
+    let outside = FlowKey {
+        source: rewrite.source,
+        destination: rewrite.destination,
+        ports: rewrite.ports,
+        proto: key.proto,
+    };
+    let reply = if hairpin { outside.swapped() } else { outside };
+    if !tables.insert_flow(&reply, &flow) {
+        return DropReason::FlowNotStored.code();
+    }
+    flow.source = rewrite.source;
+    flow.destination = rewrite.destination;
+    flow.ports = rewrite.ports;
+    flow.flags = if hairpin { FORWARD | HAIRPIN } else { FORWARD };
+    if !tables.insert_flow(key, &flow) {
+        return DropReason::FlowNotStored.code();
+    }
+    translated(flow.flags)
+}
+
+/// After the decision over a first fragment: keeps what the later ones lack (policy.md I4).
+#[inline(always)]
+fn remember_fragment<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    verdict: u32,
+) -> u32 {
+    if verdict != code::TRANSLATE && verdict != code::HAIRPIN {
+        return verdict;
+    }
+    let key = packet.fragment_key();
+    if tables
+        .fragment(&key)
+        .is_some_and(|known| known.ports != packet.key.ports)
+    {
+        return DropReason::FragmentOverlap.code();
+    }
+    let fragment = Fragment {
+        ports: packet.key.ports,
+        covered: packet.fragment_end,
+    };
+    if tables.insert_fragment(&key, &fragment) {
+        verdict
+    } else {
+        DropReason::FlowNotStored.code()
+    }
+}
+
+/// A fragment without ports follows its first one; it is never guessed.
+#[inline(always)]
+fn later_fragment<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+    direction: u32,
+) -> u32 {
+    let Some(first) = tables.fragment(&packet.fragment_key()) else {
+        if direction == FORWARD {
+            return refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst);
+        }
+        return code::PASS;
+    };
+    if packet.fragment_start < first.covered {
+        return DropReason::FragmentOverlap.code();
+    }
+    let own = FlowKey {
+        ports: first.ports,
+        ..packet.key
+    };
+    let key = if direction == FORWARD {
+        own
+    } else {
+        own.swapped()
+    };
+    match established(&key, packet, tables, rewrite, direction) {
+        code::PASS => DropReason::FragmentWithoutFirst.code(),
+        verdict => verdict,
+    }
+}
+
+/// An ICMP error follows the flow whose packet it quotes (services.md 52, 77); `rewrite` is the
+/// quoted packet's new tuple. `key` is the flow's, in the direction of the error's sender.
+#[inline(always)]
+fn icmp_error<F: Family, T: Flows<F>>(
+    key: &FlowKey<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+    direction: u32,
+) -> u32 {
+    let Some(flow) = tables.flow(key) else {
+        return code::PASS;
+    };
+    if flow.flags & direction == 0 {
+        return code::PASS;
+    }
+    rewrite.source = flow.destination;
+    rewrite.destination = flow.source;
+    rewrite.ports = flow.ports.swapped();
+    translated(flow.flags)
+}
+
+/// A packet whose ports cannot be known is dropped if it may be for a frontend.
+#[inline(always)]
+fn refuse_for_vip<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &T,
+    reason: DropReason,
+) -> u32 {
+    if tables.is_vip(&packet.key.destination) {
+        reason.code()
+    } else {
+        code::PASS
+    }
+}

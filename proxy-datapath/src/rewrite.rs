@@ -1,0 +1,130 @@
+//! From a decision back to bytes: addresses, ports and checksums, each by its change.
+//!
+//! Addresses, ports and the IPv4 checksum are written directly; the transport checksum last, by the
+//! kernel where it is the Internet checksum (`Bytes::fix_checksum`).
+
+use crate::{
+    family::{Ports, proto},
+    packet::{Packet, Rewrite, shape},
+    parse::{ETHERNET, Header, Layout},
+    sctp,
+    wire::{Bytes, ChecksumFix, Sum, Words},
+};
+
+/// Offset of the checksum in an IPv4 header.
+const IPV4_CHECKSUM: u32 = 10;
+/// Offset of the checksum in an ICMP header.
+const ICMP_CHECKSUM: u32 = 2;
+
+/// Writes the new tuple into the packet; `None` if it could not be written whole.
+#[inline(always)]
+pub fn rewrite<F: Header, B: Bytes>(
+    bytes: &mut B,
+    packet: &Packet<F>,
+    layout: &Layout,
+    new: &Rewrite<F>,
+) -> Option<()> {
+    if packet.shape == shape::ICMP_ERROR {
+        return rewrite_error(bytes, packet, layout, new);
+    }
+    let key = &packet.key;
+    let mut addresses = Sum::default();
+    if new.source != key.source {
+        bytes.store(ETHERNET + F::SOURCE, new.source)?;
+        addresses = addresses.plus(Words::change(key.source, new.source));
+    }
+    if new.destination != key.destination {
+        bytes.store(ETHERNET + F::DESTINATION, new.destination)?;
+        addresses = addresses.plus(Words::change(key.destination, new.destination));
+    }
+    fix_header::<F, B>(bytes, ETHERNET, addresses)?;
+    if packet.shape == shape::LATER_FRAGMENT {
+        bytes.note_change(addresses);
+        return Some(());
+    }
+    if new.ports != key.ports {
+        bytes.store(layout.transport, new.ports)?;
+    }
+    if key.proto == proto::SCTP {
+        bytes.note_change(addresses);
+        return fix_sctp(bytes, layout, key.ports, new.ports);
+    }
+    let udp = key.proto == proto::UDP;
+    let fix = ChecksumFix {
+        body: Sum::of(key.ports.0, new.ports.0),
+        pseudo_header: addresses,
+        optional: udp,
+        ipv6: F::NUMBER == 6,
+    };
+    bytes.fix_checksum(layout.transport + if udp { 6 } else { 16 }, fix)
+}
+
+/// Writes the new tuple into the packet that an ICMP error quotes, and its addresses into the outer
+/// header where that has the same ones: an error from the far end comes from whom the pod dialled,
+/// one from a router in between keeps the router's name.
+#[inline(always)]
+fn rewrite_error<F: Header, B: Bytes>(
+    bytes: &mut B,
+    packet: &Packet<F>,
+    layout: &Layout,
+    new: &Rewrite<F>,
+) -> Option<()> {
+    let key = &packet.key;
+    let quoted = layout.quoted;
+    let source = Words::change(key.source, new.source);
+    let destination = Words::change(key.destination, new.destination);
+    bytes.store(quoted + F::SOURCE, new.source)?;
+    bytes.store(quoted + F::DESTINATION, new.destination)?;
+    fix_header::<F, B>(bytes, quoted, source.plus(destination))?;
+    bytes.store(layout.quoted_transport, new.ports)?;
+
+    let mut outer = Sum::default();
+    if bytes.load::<F::Addr>(ETHERNET + F::SOURCE)? == key.destination {
+        bytes.store(ETHERNET + F::SOURCE, new.destination)?;
+        outer = outer.plus(destination);
+    }
+    if bytes.load::<F::Addr>(ETHERNET + F::DESTINATION)? == key.source {
+        bytes.store(ETHERNET + F::DESTINATION, new.source)?;
+        outer = outer.plus(source);
+    }
+    fix_header::<F, B>(bytes, ETHERNET, outer)?;
+    // ICMPv6 covers a pseudo-header; in ICMP the quoted header's own checksum makes up for its
+    // addresses.
+    let mut body = Sum::of(key.ports.0, new.ports.0);
+    if F::NUMBER == 6 {
+        body = body.plus(source).plus(destination);
+    }
+    let fix = ChecksumFix {
+        body,
+        pseudo_header: if F::NUMBER == 6 {
+            outer
+        } else {
+            Sum::default()
+        },
+        optional: false,
+        ipv6: F::NUMBER == 6,
+    };
+    bytes.fix_checksum(layout.transport + ICMP_CHECKSUM, fix)
+}
+
+/// Makes up for changed addresses in an IPv4 header; IPv6's has no checksum.
+#[inline(always)]
+fn fix_header<F: Header, B: Bytes>(bytes: &mut B, at: u32, change: Sum) -> Option<()> {
+    if F::NUMBER == 4 {
+        let checksum: u16 = bytes.load(at + IPV4_CHECKSUM)?;
+        bytes.store(at + IPV4_CHECKSUM, change.apply(checksum))?;
+    }
+    Some(())
+}
+
+/// SCTP's checksum covers its ports and no address.
+#[inline(always)]
+fn fix_sctp<B: Bytes>(bytes: &mut B, layout: &Layout, from: Ports, to: Ports) -> Option<()> {
+    if from == to {
+        return Some(());
+    }
+    let length = layout.end.wrapping_sub(layout.transport) & 0xffff;
+    let checksum: u32 = bytes.load(layout.transport + 8)?;
+    let checksum = sctp::checksum_after(checksum, from.0, to.0, length);
+    bytes.store(layout.transport + 8, checksum)
+}

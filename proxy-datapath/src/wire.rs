@@ -1,0 +1,202 @@
+//! A packet's bytes, wherever they are: the kernel's buffer or a test's.
+//!
+//! Loads and stores are words at offsets from the Ethernet header; each is checked on its own, since
+//! headers may end anywhere. Values are as loaded, in wire order.
+
+use crate::family::{Addr4, Addr6, Ports};
+
+/// Offsets stay below this, so that the verifier sees a bound (the headers of a packet are at most
+/// 14 + 60 + 8 + 60 + 4 bytes with IPv4, and the walk over IPv6's extension headers stops).
+pub const OFFSET_MASK: u32 = 0x7ff;
+
+/// A value that stands in a packet as it stands in memory: no padding, any bytes are valid.
+///
+/// # Safety
+/// Implemented only for integers, arrays of them, and `repr(transparent)` wrappers of those.
+pub unsafe trait Wire: Copy + 'static {}
+
+/// An address as a checksum sees it.
+pub trait Words: Wire {
+    /// The change of a sum over it.
+    fn change(from: Self, to: Self) -> Sum;
+}
+
+/// Access to a packet's bytes.
+pub trait Bytes {
+    /// Bytes in the whole packet, from the Ethernet header on.
+    fn length(&self) -> u32;
+    fn load<T: Wire>(&self, offset: u32) -> Option<T>;
+    fn store<T: Wire>(&mut self, offset: u32, value: T) -> Option<()>;
+    /// Changes the Internet checksum at `offset` of a transport header for words that change under
+    /// it and in its pseudo-header. A UDP checksum of zero means none and stays.
+    ///
+    /// The kernel does this for us: a packet made on this machine has a checksum that is not there
+    /// yet (CHECKSUM_PARTIAL), and writing one would corrupt it.
+    fn fix_checksum(&mut self, offset: u32, fix: ChecksumFix) -> Option<()>;
+    /// Tells that words of an IPv6 header changed with no checksum to make up for it.
+    fn note_change(&mut self, change: Sum);
+}
+
+/// How a transport checksum changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChecksumFix {
+    /// By words that the checksum covers itself.
+    pub body: Sum,
+    /// By addresses in its pseudo-header.
+    pub pseudo_header: Sum,
+    /// UDP, where zero means that there is none.
+    pub optional: bool,
+    pub ipv6: bool,
+}
+
+/// A ones' complement sum of changed words: what is added to a checksum's complement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(pub u32);
+
+macro_rules! wire {
+    ($($ty:ty),*) => {
+        // SAFETY: integers, arrays of them, and transparent wrappers.
+        $(unsafe impl Wire for $ty {})*
+    };
+}
+
+wire!(
+    u8, u16, u32, [u16; 6], [u32; 2], [u32; 5], [u32; 10], Addr4, Addr6, Ports
+);
+
+// === impl Words ===
+
+impl Words for Addr4 {
+    #[inline(always)]
+    fn change(from: Self, to: Self) -> Sum {
+        Sum::of(from.0, to.0)
+    }
+}
+
+impl Words for Addr6 {
+    #[inline(always)]
+    fn change(from: Self, to: Self) -> Sum {
+        let mut sum = Sum::default();
+        for (from, to) in from.0.into_iter().zip(to.0) {
+            sum = sum.plus(Sum::of(from, to));
+        }
+        sum
+    }
+}
+
+// === impl Sum ===
+
+impl Sum {
+    /// The change of one word, in either order of its bytes.
+    #[inline(always)]
+    pub const fn of(from: u32, to: u32) -> Self {
+        Self(!from).plus(Self(to))
+    }
+
+    #[inline(always)]
+    pub const fn plus(self, other: Self) -> Self {
+        let (sum, carry) = self.0.overflowing_add(other.0);
+        Self(sum + carry as u32)
+    }
+
+    /// The checksum that takes the place of `checksum`. As the kernel's `csum_fold(csum_add(..))`:
+    /// the complement is one of 32 bits, so that the sum is never zero and the result never the
+    /// other zero, `0xffff`.
+    #[inline(always)]
+    pub const fn apply(self, checksum: u16) -> u16 {
+        Self(!(checksum as u32)).plus(self).fold()
+    }
+
+    /// The checksum of a message with this sum.
+    #[inline(always)]
+    pub const fn fold(self) -> u16 {
+        let sum = (self.0 & 0xffff) + (self.0 >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        !(sum as u16)
+    }
+}
+
+/// A packet in memory, for the host: tests, fuzzing, the simulator.
+#[cfg(any(test, feature = "user"))]
+pub struct Buffer<'a>(pub &'a mut [u8]);
+
+#[cfg(any(test, feature = "user"))]
+impl Bytes for Buffer<'_> {
+    fn length(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    fn load<T: Wire>(&self, offset: u32) -> Option<T> {
+        let start = (offset & OFFSET_MASK) as usize;
+        let bytes = self.0.get(start..start.checked_add(size_of::<T>())?)?;
+        // SAFETY: `bytes` is as long as `T`, and any bytes are a valid `Wire` value.
+        Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+    }
+
+    fn store<T: Wire>(&mut self, offset: u32, value: T) -> Option<()> {
+        let start = (offset & OFFSET_MASK) as usize;
+        let bytes = self.0.get_mut(start..start.checked_add(size_of::<T>())?)?;
+        // SAFETY: `bytes` is as long as `T`, and a `Wire` value has no padding.
+        unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
+        Some(())
+    }
+
+    fn fix_checksum(&mut self, offset: u32, fix: ChecksumFix) -> Option<()> {
+        let old: u16 = self.load(offset)?;
+        if fix.optional && old == 0 {
+            return Some(());
+        }
+        // As the kernel does it: the body first, then the pseudo-header.
+        let mut checksum = fix.body.apply(old);
+        if fix.optional && checksum == 0 {
+            checksum = 0xffff;
+        }
+        checksum = fix.pseudo_header.apply(checksum);
+        if fix.optional && checksum == 0 {
+            checksum = 0xffff;
+        }
+        self.store(offset, checksum)
+    }
+
+    fn note_change(&mut self, _change: Sum) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checksum by definition, over 16-bit words.
+    fn checksum(words: &[u16]) -> u16 {
+        let mut sum: u32 = words.iter().map(|&word| u32::from(word)).sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn a_changed_word_changes_the_checksum_as_if_summed_anew() {
+        let cases = [
+            (0x0a60_000a, 0x0901_010a),
+            (0, 0xffff_ffff),
+            (0x1234_5678, 0x1234_5679),
+        ];
+        for (from, to) in cases {
+            let words = |word: u32| [word as u16, (word >> 16) as u16, 0xbeef, 0x0001];
+            let old = checksum(&words(from));
+            assert_eq!(
+                Sum::of(from, to).apply(old),
+                checksum(&words(to)),
+                "{from:x} -> {to:x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_load_beyond_the_end_is_refused() {
+        let mut bytes = [0u8; 17];
+        assert_eq!(Buffer(&mut bytes).load::<u32>(13), Some(0));
+        assert_eq!(Buffer(&mut bytes).load::<u32>(14), None);
+        assert_eq!(Buffer(&mut bytes).store(16, 1u16), None);
+    }
+}
