@@ -1,0 +1,175 @@
+//! A long-running program of the control plane, found again and ended by its process id.
+//!
+//! A process id is taken for the program's only together with the start time of the process, so
+//! that a stale record never points at somebody else's process.
+
+use std::{
+    fs,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{LazyLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::programs::tail;
+
+/// A program that has not ended this long after SIGTERM gets SIGKILL.
+const TERM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a program lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Ended by the kernel when this process ends, however that comes about.
+    Bound,
+    /// Until it is stopped, by whichever process.
+    Detached,
+}
+
+/// A program that was started, perhaps by another process.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    record: Record,
+    log: PathBuf,
+    /// There if this process started it, which then has to collect it.
+    child: Option<Child>,
+}
+
+/// What identifies a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    pid: i32,
+    /// Field 22 of /proc/PID/stat, in ticks since boot.
+    start_time: u64,
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Starts `command` with its output appended to `NAME.log`, and leaves `NAME.pid` beside it.
+    pub(super) fn start(dir: &Path, name: &str, args: &[String], life: Lifetime) -> Result<Self> {
+        let log = dir.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log);
+        let output = output.with_context(|| format!("open {}", log.display()))?;
+        let errors = output
+            .try_clone()
+            .with_context(|| format!("share {}", log.display()))?;
+        let mut command = match life {
+            // Both replace themselves by the program: its process id is the one we get.
+            Lifetime::Bound => Command::new("setpriv"),
+            Lifetime::Detached => Command::new("setsid"),
+        };
+        if life == Lifetime::Bound {
+            command.args(["--pdeathsig", "KILL"]);
+        }
+        command
+            .arg("--")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
+        let child = spawn_bound(command).with_context(|| format!("start {name}"))?;
+        let pid = i32::try_from(child.id()).context("a process id is an i32")?;
+        let record = Record {
+            pid,
+            start_time: start_time(pid).context("read its start time")?,
+        };
+        let text = serde_json::to_string(&record).context("write a process record")?;
+        fs::write(dir.join(format!("{name}.pid")), text).context("write a process record")?;
+        Ok(Self {
+            record,
+            log,
+            child: Some(child),
+        })
+    }
+
+    /// The program of that name that an earlier process left running, if it runs.
+    pub(super) fn find(dir: &Path, name: &str) -> Option<Self> {
+        let text = fs::read(dir.join(format!("{name}.pid"))).ok()?;
+        let record = serde_json::from_slice(&text).ok()?;
+        let mut daemon = Self {
+            record,
+            log: dir.join(format!("{name}.log")),
+            child: None,
+        };
+        daemon.is_running().then_some(daemon)
+    }
+
+    /// Its process id, while it runs.
+    pub(super) fn running_pid(&mut self) -> Option<i32> {
+        self.is_running().then_some(self.record.pid)
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        match &mut self.child {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            None => start_time(self.record.pid) == Some(self.record.start_time),
+        }
+    }
+
+    /// Fails with the end of the log if the program has ended by itself.
+    pub(super) fn check(&mut self) -> Result<()> {
+        if !self.is_running() {
+            bail!("{} ends with:\n{}", self.log.display(), tail(&self.log));
+        }
+        Ok(())
+    }
+
+    /// Ends the program with `signal`, or SIGKILL if that does not help, and waits for it.
+    pub(super) fn stop(mut self, signal: Signal) -> Result<()> {
+        for signal in [signal, Signal::KILL] {
+            if self.is_running() {
+                let pid = Pid::from_raw(self.record.pid).context("a process id is not zero")?;
+                // It may have ended since; the next look tells.
+                let _ = kill_process(pid, signal);
+            }
+            let deadline = Instant::now() + TERM_TIMEOUT;
+            while self.is_running() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(10));
+            }
+            if !self.is_running() {
+                return Ok(());
+            }
+        }
+        bail!("process {} does not end", self.record.pid)
+    }
+}
+
+/// When the process started; none for one that ended, also if nobody has collected it yet.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if state == "Z" || state == "X" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// Starts a child from a thread that lives as long as this process.
+///
+/// The kernel delivers the parent-death signal when the *thread* that made the child ends, and a
+/// test's thread ends with the test.
+fn spawn_bound(command: Command) -> io::Result<Child> {
+    type Job = (Command, mpsc::Sender<io::Result<Child>>);
+    static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        thread::spawn(move || {
+            for (mut command, reply) in queue {
+                // The caller waits for it, so it is there.
+                let _ = reply.send(command.spawn());
+            }
+        });
+        jobs
+    });
+    let (reply, answer) = mpsc::channel();
+    SPAWNER.send((command, reply)).map_err(io::Error::other)?;
+    answer.recv().map_err(io::Error::other)?
+}
