@@ -1,4 +1,6 @@
 //! What the suites share: the lab, the scenario files, packet notation.
 
+pub mod control_plane;
 pub mod lab;
+pub mod privileges;
 pub mod probe;
