@@ -78,8 +78,9 @@ fn compile(root: &Path, out_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
         .output()?;
     let log = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
+        // Cargo shows the output of a build script only if it ends like this.
         eprint!("{log}");
-        return Err("the eBPF programs do not build; the compiler's output is above".into());
+        std::process::exit(1);
     }
     for warning in log.lines().filter(|line| line.starts_with("warning: ")) {
         println!("cargo::warning={warning}");
