@@ -1,0 +1,3 @@
+//! Every suite in one binary: building and linking it once is what takes the time.
+
+mod lab;

@@ -1,0 +1,291 @@
+//! The lab: network namespaces as nodes, pods, a router and a client outside, and one agent on
+//! each node.
+//!
+//! Everything carries the lab's id in its name and is removed when the lab is dropped or its
+//! process ends (`cleanup`). All processes are in the lab's cgroup: those of node N in `nN`, which
+//! is where that node's agent attaches its socket hooks, the others in `unhooked`.
+
+pub mod cleanup;
+pub(crate) mod netns;
+mod place;
+mod process;
+mod topology;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+use cleanup::{Id, Reaper};
+pub use place::Place;
+pub use process::{Load, Running, Session, binary, wait_for};
+use topology::{PodLink, Wiring};
+pub use topology::{Topology, TxOffload};
+
+/// Linux has no room for longer names of devices.
+const DEVICE_NAME_MAX: usize = 15;
+/// The first address of a pod: 1 is the gateway.
+const FIRST_POD: u8 = 2;
+
+/// How a lab is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub topology: Topology,
+    pub nodes: u8,
+    pub tx_offload: TxOffload,
+    /// Where it is not what the topology leaves room for.
+    pub pod_mtu: Option<u16>,
+}
+
+#[derive(Debug)]
+pub struct Lab {
+    options: Options,
+    directory: PathBuf,
+    cgroup: PathBuf,
+    outside: Place,
+    nodes: Vec<Node>,
+    id: Id,
+    // Last: it removes what the others use.
+    reaper: Reaper,
+}
+
+#[derive(Debug)]
+struct Node {
+    host: Place,
+    pods: BTreeMap<String, Place>,
+    next_pod: u8,
+}
+
+// === impl Options ===
+
+impl Options {
+    pub const fn new(topology: Topology, nodes: u8) -> Self {
+        Self {
+            topology,
+            nodes,
+            tx_offload: TxOffload::On,
+            pod_mtu: None,
+        }
+    }
+
+    const fn wiring(&self) -> Wiring {
+        Wiring {
+            topology: self.topology,
+            nodes: self.nodes,
+            pod_mtu: self.pod_mtu,
+        }
+    }
+}
+
+// === impl Lab ===
+
+impl Lab {
+    /// The nodes `n1`, `n2` and so on, without pods and without agents.
+    pub fn new(options: Options) -> Result<Self> {
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            cleanup::remove_stale();
+        }
+        let id = Id::new(number);
+        let reaper = Reaper::start(&id)?;
+        let directory = id.directory();
+        let cgroup = id.cgroup()?;
+        fs::create_dir(&directory).with_context(|| format!("make {}", directory.display()))?;
+        for folder in ["logs", "manifests"] {
+            fs::create_dir(directory.join(folder))?;
+        }
+        for folder in ["", "unhooked", "outside"] {
+            make_cgroup(&cgroup.join(folder))?;
+        }
+        let outside = Place {
+            name: "outside".to_owned(),
+            netns: id.netns("outside"),
+            cgroup: cgroup.join("outside"),
+            unhooked: cgroup.join("unhooked"),
+            logs: directory.join("logs"),
+            addrs: [topology::OUTSIDE4.into(), topology::OUTSIDE6.into()],
+        };
+        let mut lab = Self {
+            options,
+            directory,
+            cgroup,
+            outside,
+            nodes: Vec::new(),
+            id,
+            reaper,
+        };
+        lab.wire()?;
+        Ok(lab)
+    }
+
+    /// A folder of the lab, for files that tests need.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The folder that the agents read their objects from.
+    pub fn manifests(&self) -> PathBuf {
+        self.directory.join("manifests")
+    }
+
+    /// The client that is no part of the cluster.
+    pub const fn outside(&self) -> &Place {
+        &self.outside
+    }
+
+    /// The processes of node N itself, counted from 1.
+    pub fn host(&self, node: u8) -> &Place {
+        &self.node(node).host
+    }
+
+    pub fn pod(&self, name: &str) -> &Place {
+        let pod = self.nodes.iter().find_map(|node| node.pods.get(name));
+        pod.unwrap_or_else(|| panic!("the lab has no pod {name}"))
+    }
+
+    /// Makes a pod on a node, as a CNI plugin would.
+    pub fn add_pod(&mut self, node: u8, name: &str) -> Result<Place> {
+        let device = device_of(name);
+        ensure!(
+            device.len() <= DEVICE_NAME_MAX,
+            "the pod's name {name} is too long for a device"
+        );
+        let host = self.node(node).next_pod;
+        let pod = Place {
+            name: name.to_owned(),
+            netns: self.id.netns(name),
+            cgroup: self.cgroup.join(node_name(node)).join(name),
+            unhooked: self.cgroup.join("unhooked").join(name),
+            logs: self.directory.join("logs"),
+            addrs: topology::pod_addrs(node, host),
+        };
+        netns::ip(None, &[format!("netns add {}", pod.netns)])?;
+        netns::set_sysctls(&pod.netns, topology::SYSCTLS)?;
+        pod.make_cgroups()?;
+        let gateways = topology::pod_addrs(node, 1);
+        let link = PodLink {
+            device: &device,
+            addrs: pod.addrs,
+            gateways,
+        };
+        self.options
+            .wiring()
+            .wire_pod(&self.node(node).host.netns, &pod.netns, &link)?;
+        self.set_tx_offload(&self.node(node).host, &device, Some(&pod))?;
+        let node = self.node_mut(node);
+        node.next_pod += 1;
+        node.pods.insert(name.to_owned(), pod.clone());
+        Ok(pod)
+    }
+
+    /// Removes a pod with its device.
+    pub fn remove_pod(&mut self, name: &str) -> Result<()> {
+        let pod = self
+            .nodes
+            .iter_mut()
+            .find_map(|node| node.pods.remove(name));
+        let pod = pod.with_context(|| format!("the lab has no pod {name}"))?;
+        netns::ip(None, &[format!("netns del {}", pod.netns)])
+    }
+
+    /// Leaves everything up when this process ends.
+    pub fn keep(self) -> Result<()> {
+        self.reaper.keep()
+    }
+
+    fn wire(&mut self) -> Result<()> {
+        let nodes = 1..=self.options.nodes;
+        let router = self.id.netns("router");
+        let names: Vec<_> = nodes
+            .clone()
+            .map(|node| self.id.netns(&node_name(node)))
+            .collect();
+        let all = [&router, &self.outside.netns].into_iter().chain(&names);
+        let lines: Vec<_> = all
+            .clone()
+            .map(|name| format!("netns add {name}"))
+            .collect();
+        netns::ip(None, &lines)?;
+        for name in all {
+            netns::set_sysctls(name, topology::SYSCTLS)?;
+        }
+        for name in names.iter().chain([&router]) {
+            netns::set_sysctls(name, topology::FORWARDING)?;
+        }
+        topology::wire_router(&router, &self.outside.netns)?;
+        for (node, netns) in nodes.zip(&names) {
+            self.options.wiring().wire_node(node, netns, &router)?;
+            self.add_node(node, netns)?;
+        }
+        Ok(())
+    }
+
+    fn add_node(&mut self, node: u8, netns: &str) -> Result<()> {
+        let name = node_name(node);
+        let cgroup = self.cgroup.join(&name);
+        make_cgroup(&cgroup)?;
+        fs::create_dir(self.directory.join(&name))?;
+        let host = Place {
+            name: name.clone(),
+            netns: netns.to_owned(),
+            cgroup: cgroup.join("host"),
+            unhooked: self.cgroup.join("unhooked").join(&name),
+            logs: self.directory.join("logs"),
+            addrs: [
+                topology::node_addr4(node).into(),
+                topology::node_addr6(node).into(),
+            ],
+        };
+        host.make_cgroups()?;
+        self.set_tx_offload(&host, "eth0", None)?;
+        self.nodes.push(Node {
+            host,
+            pods: BTreeMap::new(),
+            next_pod: FIRST_POD,
+        });
+        Ok(())
+    }
+
+    fn set_tx_offload(&self, host: &Place, device: &str, pod: Option<&Place>) -> Result<()> {
+        let offload = self.options.tx_offload;
+        if offload != TxOffload::On {
+            host.run("ethtool", &["-K", device, "tx", "off"])?;
+        }
+        if let (TxOffload::Off, Some(pod)) = (offload, pod) {
+            pod.run("ethtool", &["-K", "eth0", "tx", "off"])?;
+        }
+        Ok(())
+    }
+
+    fn node(&self, node: u8) -> &Node {
+        &self.nodes[usize::from(node) - 1]
+    }
+
+    fn node_mut(&mut self, node: u8) -> &mut Node {
+        &mut self.nodes[usize::from(node) - 1]
+    }
+}
+
+/// The name of a node, as agents and objects know it.
+pub fn node_name(node: u8) -> String {
+    format!("n{node}")
+}
+
+/// The node's side of a pod's device.
+pub fn device_of(pod: &str) -> String {
+    format!("v-{pod}")
+}
+
+/// `10.96.0.10:80`, `[fd00:96::10]:80`.
+pub fn socket_text(addr: IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(addr, port).to_string()
+}
+
+fn make_cgroup(path: &Path) -> Result<()> {
+    fs::create_dir(path).with_context(|| format!("make cgroup {}", path.display()))
+}
