@@ -215,6 +215,22 @@ tables! {
     Counters: PerCpuArray "COUNTERS", u32 => u64, COUNTERS_MAX, "Packets by direction and verdict code. Written by the programs; read by the agent.";
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// The map's flags. Hashes that the agent writes are not allocated in advance: their entries
+    /// are few against their capacity, and one that is replaced is not handed out again at once
+    /// while a program still reads it.
+    pub const fn flags(self) -> u32 {
+        /// `BPF_F_NO_PREALLOC` of the kernel's UAPI.
+        const NO_PREALLOC: u32 = 1;
+        match self {
+            Self::Hash => NO_PREALLOC,
+            Self::LruHash | Self::Array | Self::PerCpuArray => 0,
+        }
+    }
+}
+
 // --- what decisions need ----------------------------------------------------------------------
 
 /// The tables that choose a backend: all that a socket hook needs.

@@ -1,0 +1,135 @@
+//! A packet's bytes in the kernel's buffer, as `parse` and `rewrite` want them.
+#![expect(unsafe_code, reason = "packet bytes are reached through pointers")]
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_csum_update, bpf_l4_csum_replace, bpf_skb_pull_data},
+    programs::TcContext,
+};
+use proxy_datapath::wire::{Bytes, ChecksumFix, OFFSET_MASK, Sum, Wire};
+
+/// Bytes that must lie in one piece: every header of a packet and of one that an ICMP error quotes.
+const HEADERS: u32 = 192;
+
+/// `bpf_l4_csum_replace`: the words are in the pseudo-header.
+const PSEUDO_HEADER: u64 = 1 << 4;
+/// A checksum of zero means none, and one that becomes zero is written as its other form.
+const ZERO_IS_NONE: u64 = 1 << 5;
+
+pub(crate) struct SkbBytes {
+    skb: *mut __sk_buff,
+}
+
+// === impl SkbBytes ===
+
+impl SkbBytes {
+    /// Sees to it that the headers lie in one piece.
+    #[inline(always)]
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        let bytes = Self { skb: ctx.skb.skb };
+        let linear = bytes.data_end().wrapping_sub(bytes.data()) as u32;
+        let length = bytes.length();
+        if linear < HEADERS && linear < length {
+            let wanted = if length < HEADERS { length } else { HEADERS };
+            // SAFETY: `skb` is the program's context. On failure the loads below see what there is.
+            unsafe { bpf_skb_pull_data(bytes.skb, wanted) };
+        }
+        bytes
+    }
+
+    pub(crate) const fn skb(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// Index of the device that the program runs for.
+    #[inline(always)]
+    pub(crate) fn ifindex(&self) -> u32 {
+        // SAFETY: `skb` is the program's context.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    /// Whether a VLAN tag was taken off the packet: its EtherType is not the one in its bytes.
+    #[inline(always)]
+    pub(crate) fn is_tagged(&self) -> bool {
+        // SAFETY: `skb` is the program's context.
+        let tagged = unsafe { (*self.skb).vlan_present };
+        tagged != 0
+    }
+
+    #[inline(always)]
+    fn data(&self) -> usize {
+        // SAFETY: `skb` is the program's context.
+        unsafe { (*self.skb).data as usize }
+    }
+
+    #[inline(always)]
+    fn data_end(&self) -> usize {
+        // SAFETY: `skb` is the program's context.
+        unsafe { (*self.skb).data_end as usize }
+    }
+
+    /// A pointer to `T` at `offset`, if the packet reaches that far.
+    #[inline(always)]
+    fn at<T: Wire>(&self, offset: u32) -> Option<*mut T> {
+        // VERIFIER: the mask bounds the offset, or "R1 offset is outside of the packet".
+        let start = self.data() + (offset & OFFSET_MASK) as usize;
+        // VERIFIER: compared as pointers, or "invalid access to packet".
+        if start + size_of::<T>() > self.data_end() {
+            None
+        } else {
+            Some(start as *mut T)
+        }
+    }
+}
+
+impl Bytes for SkbBytes {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: `skb` is the program's context.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: u32) -> Option<T> {
+        let value = self.at::<T>(offset)?;
+        // SAFETY: in bounds, any bytes are a valid `Wire` value, and a program's loads need no
+        // alignment where the kernel says HAVE_EFFICIENT_UNALIGNED_ACCESS.
+        Some(unsafe { *value })
+    }
+
+    #[inline(always)]
+    fn store<T: Wire>(&mut self, offset: u32, value: T) -> Option<()> {
+        let place = self.at::<T>(offset)?;
+        // SAFETY: as in `load`.
+        unsafe { *place = value };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn fix_checksum(&mut self, offset: u32, fix: ChecksumFix) -> Option<()> {
+        let flags = if fix.optional { ZERO_IS_NONE } else { 0 };
+        // SAFETY: `skb` is the program's context; the kernel checks the offset.
+        let body = unsafe { bpf_l4_csum_replace(self.skb, offset, 0, fix.body.0.into(), flags) };
+        let flags = flags | PSEUDO_HEADER;
+        let words = fix.pseudo_header.0.into();
+        // SAFETY: as above.
+        let pseudo = unsafe { bpf_l4_csum_replace(self.skb, offset, 0, words, flags) };
+        if fix.ipv6 {
+            // The kernel takes the pseudo-header's change out of a CHECKSUM_COMPLETE sum, as if a
+            // header checksum had made up for it, which only IPv4 has. BPF_F_IPV6 says so too, but
+            // only since Linux 6.16 (ead7f9b8de65); putting it back works everywhere.
+            self.note_change(fix.pseudo_header);
+        }
+        if body == 0 && pseudo == 0 {
+            Some(())
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn note_change(&mut self, change: Sum) {
+        // SAFETY: `skb` is the program's context; without CHECKSUM_COMPLETE it does nothing.
+        unsafe { bpf_csum_update(self.skb, change.0) };
+    }
+}

@@ -1,0 +1,248 @@
+//! The socket hooks' contexts: who dials what, and what the socket is told.
+#![expect(unsafe_code, reason = "the context is reached through a pointer")]
+
+use core::ptr::{addr_of, addr_of_mut};
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::bpf_sock_addr,
+    helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_set_retval},
+    programs::SockAddrContext,
+};
+use proxy_datapath::{
+    family::{Addr4, Addr6, Family, Ipv4, Ipv6, Port, proto},
+    frontend::Choice,
+    socket::{self, Dial},
+    verdict::{Direction, code},
+};
+
+use crate::{
+    HOST_NETNS_COOKIE,
+    maps::{KernelTables, Store, count},
+};
+
+const ALLOW: i32 = 1;
+/// The call fails with the value set, or EPERM.
+const DENY: i32 = 0;
+const ECONNREFUSED: i32 = 111;
+
+/// Socket types, as the context has them.
+const SOCK_STREAM: u32 = 1;
+const SOCK_DGRAM: u32 = 2;
+
+/// What is about to happen at the socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Connect,
+    Send,
+}
+
+#[inline(always)]
+pub(crate) fn connect4(ctx: &SockAddrContext) -> i32 {
+    dial4(ctx, Call::Connect)
+}
+
+#[inline(always)]
+pub(crate) fn connect6(ctx: &SockAddrContext) -> i32 {
+    dial6(ctx, Call::Connect)
+}
+
+#[inline(always)]
+pub(crate) fn sendmsg4(ctx: &SockAddrContext) -> i32 {
+    dial4(ctx, Call::Send)
+}
+
+#[inline(always)]
+pub(crate) fn sendmsg6(ctx: &SockAddrContext) -> i32 {
+    dial6(ctx, Call::Send)
+}
+
+/// A peer's name, IPv4: the backend's becomes the frontend's again.
+#[inline(always)]
+pub(crate) fn name4(ctx: &SockAddrContext) -> i32 {
+    if let Some(peer) = dialled::<Ipv4>(ctx, addr4(ctx)) {
+        set_addr4(ctx, peer.0);
+        set_port(ctx, peer.1);
+    }
+    ALLOW
+}
+
+/// A peer's name, IPv6, or IPv4 in an IPv6 socket's terms.
+#[inline(always)]
+pub(crate) fn name6(ctx: &SockAddrContext) -> i32 {
+    let addr = addr6(ctx);
+    if let Some(mapped) = addr.v4_mapped() {
+        if let Some(peer) = dialled::<Ipv4>(ctx, mapped) {
+            set_addr6_word::<3>(ctx, peer.0.0);
+            set_port(ctx, peer.1);
+        }
+    } else if let Some(peer) = dialled::<Ipv6>(ctx, addr) {
+        set_addr6(ctx, peer.0);
+        set_port(ctx, peer.1);
+    }
+    ALLOW
+}
+
+#[inline(always)]
+fn dial4(ctx: &SockAddrContext, call: Call) -> i32 {
+    let mut choice = Choice::<Ipv4>::default();
+    let verdict = decide(ctx, addr4(ctx), call, &mut choice);
+    if verdict == code::TRANSLATE {
+        set_addr4(ctx, choice.addr);
+        set_port(ctx, choice.port);
+    }
+    finish(ctx, verdict)
+}
+
+#[inline(always)]
+fn dial6(ctx: &SockAddrContext, call: Call) -> i32 {
+    let addr = addr6(ctx);
+    if let Some(mapped) = addr.v4_mapped() {
+        let mut choice = Choice::<Ipv4>::default();
+        let verdict = decide(ctx, mapped, call, &mut choice);
+        if verdict == code::TRANSLATE {
+            set_addr6_word::<3>(ctx, choice.addr.0);
+            set_port(ctx, choice.port);
+        }
+        return finish(ctx, verdict);
+    }
+    let mut choice = Choice::<Ipv6>::default();
+    let verdict = decide(ctx, addr, call, &mut choice);
+    if verdict == code::TRANSLATE {
+        set_addr6(ctx, choice.addr);
+        set_port(ctx, choice.port);
+    }
+    finish(ctx, verdict)
+}
+
+#[inline(always)]
+fn decide<F: Store>(
+    ctx: &SockAddrContext,
+    addr: F::Addr,
+    call: Call,
+    choice: &mut Choice<F>,
+) -> u32 {
+    let dial = dial(ctx, addr);
+    match call {
+        Call::Connect => socket::connect(&dial, &mut KernelTables, choice),
+        Call::Send => socket::sendmsg(&dial, &mut KernelTables, choice),
+    }
+}
+
+#[inline(always)]
+fn dialled<F: Store>(ctx: &SockAddrContext, addr: F::Addr) -> Option<(F::Addr, Port)> {
+    let peer = socket::dialled::<F, _>(&dial(ctx, addr), &KernelTables)?;
+    Some((peer.addr, proxy_datapath::tables::port_of(peer.port_proto)))
+}
+
+/// The only place where a socket's verdict becomes a return code, and is counted.
+#[inline(always)]
+fn finish(ctx: &SockAddrContext, verdict: u32) -> i32 {
+    count(Direction::Socket, verdict);
+    match verdict {
+        code::PASS | code::TRANSLATE => ALLOW,
+        code::REJECT => {
+            // SAFETY: takes a number only.
+            unsafe { bpf_set_retval(-ECONNREFUSED) };
+            DENY
+        }
+        // A pod's packets are dropped in silence on their path, as netfilter would; the host has no
+        // such path, and learns what netfilter would tell a local sender.
+        _ if is_host(ctx) == 0 => ALLOW,
+        _ => DENY,
+    }
+}
+
+#[inline(always)]
+fn dial<F: Family>(ctx: &SockAddrContext, addr: F::Addr) -> Dial<F> {
+    let cookie = {
+        // SAFETY: the program's context.
+        unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+    };
+    // SAFETY: a field of the program's context.
+    let kind = unsafe { addr_of!((*ctx.sock_addr).type_).read_volatile() };
+    // SAFETY: as above.
+    let number = unsafe { addr_of!((*ctx.sock_addr).protocol).read_volatile() };
+    // A raw socket's protocol has no ports.
+    let proto = match (kind, number) {
+        (SOCK_STREAM, proto::TCP) => proto::TCP,
+        (SOCK_DGRAM, proto::UDP) => proto::UDP,
+        _ => 0,
+    };
+    Dial {
+        cookie: [cookie as u32, (cookie >> 32) as u32],
+        addr,
+        port: port(ctx),
+        proto,
+        host: is_host(ctx),
+    }
+}
+
+#[inline(always)]
+fn is_host(ctx: &SockAddrContext) -> u32 {
+    // SAFETY: the program's context.
+    let cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    u32::from(cookie == HOST_NETNS_COOKIE.load())
+}
+
+// VERIFIER: volatile words, or LLVM joins them into accesses that the context does not have
+// ("invalid bpf_context access").
+
+#[inline(always)]
+fn addr4(ctx: &SockAddrContext) -> Addr4 {
+    // SAFETY: a field of the program's context.
+    Addr4(unsafe { addr_of!((*ctx.sock_addr).user_ip4).read_volatile() })
+}
+
+#[inline(always)]
+fn addr6(ctx: &SockAddrContext) -> Addr6 {
+    let words: *const [u32; 4] = addr6_words(ctx.sock_addr);
+    let word = |index: usize| {
+        // SAFETY: a field of the program's context.
+        unsafe { words.cast::<u32>().wrapping_add(index).read_volatile() }
+    };
+    Addr6([word(0), word(1), word(2), word(3)])
+}
+
+#[inline(always)]
+fn addr6_words(sock_addr: *mut bpf_sock_addr) -> *mut [u32; 4] {
+    // SAFETY: a field of the program's context.
+    unsafe { addr_of_mut!((*sock_addr).user_ip6) }
+}
+
+/// The port, which the context has as a wide field in wire order.
+#[inline(always)]
+fn port(ctx: &SockAddrContext) -> Port {
+    // SAFETY: a field of the program's context.
+    let wide = unsafe { addr_of!((*ctx.sock_addr).user_port).read_volatile() };
+    Port::from_wire(wide as u16)
+}
+
+#[inline(always)]
+fn set_addr4(ctx: &SockAddrContext, addr: Addr4) {
+    // SAFETY: a writable field of the program's context.
+    unsafe { addr_of_mut!((*ctx.sock_addr).user_ip4).write_volatile(addr.0) };
+}
+
+#[inline(always)]
+fn set_addr6(ctx: &SockAddrContext, addr: Addr6) {
+    let [first, second, third, fourth] = addr.0;
+    set_addr6_word::<0>(ctx, first);
+    set_addr6_word::<1>(ctx, second);
+    set_addr6_word::<2>(ctx, third);
+    set_addr6_word::<3>(ctx, fourth);
+}
+
+#[inline(always)]
+fn set_addr6_word<const INDEX: usize>(ctx: &SockAddrContext, word: u32) {
+    let place = addr6_words(ctx.sock_addr).cast::<u32>().wrapping_add(INDEX);
+    // SAFETY: a writable field of the program's context.
+    unsafe { place.write_volatile(word) };
+}
+
+#[inline(always)]
+fn set_port(ctx: &SockAddrContext, port: Port) {
+    let wide = u32::from(port.wire());
+    // SAFETY: a writable field of the program's context.
+    unsafe { addr_of_mut!((*ctx.sock_addr).user_port).write_volatile(wide) };
+}
