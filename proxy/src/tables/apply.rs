@@ -1,0 +1,229 @@
+//! Ordered writes, and what to withhold when one of them fails.
+//!
+//! `plan` orders the operations so that every frontend always points at backends that exist. That
+//! holds only as long as each one succeeds: behind a backend that was not written its frontend must
+//! not follow, and behind a frontend that stayed its old backends must not go. `Gate` keeps account
+//! of that. What it withholds is reported like a failure; the agent plans it again.
+
+use std::{collections::BTreeSet, fmt, mem::discriminant, net::IpAddr};
+
+use proxy_datapath::{family::Family, tables::Frontend};
+
+use super::Error;
+use crate::plan::{FamilyOp, MapState, Op};
+
+/// The service maps, wherever they are.
+pub trait Tables: Send {
+    /// What the maps hold.
+    fn dump(&self) -> Result<MapState, Error>;
+
+    /// Writes operations of one table in order, and names those that failed by their place.
+    fn write(&mut self, run: &[Op]) -> Vec<(usize, Error)>;
+
+    /// The service whose entry the operation would replace or remove; `None` if there is no entry.
+    fn owner(&self, op: &Op) -> Result<Option<u32>, Error>;
+
+    /// Writes operations in order, each table's in batches. An operation that fails does not stop
+    /// those that do not depend on it.
+    fn apply(&mut self, ops: &[Op]) -> Vec<Failure> {
+        let mut gate = Gate::default();
+        let mut failures = Vec::new();
+        for run in ops.chunk_by(same_batch) {
+            let mut admitted = Vec::with_capacity(run.len());
+            for op in run {
+                match gate.objection(op, self) {
+                    None => admitted.push(*op),
+                    Some(reason) => {
+                        gate.close_behind(op, self);
+                        failures.push(Failure {
+                            op: *op,
+                            error: Error::Withheld { reason },
+                        });
+                    }
+                }
+            }
+            for (at, error) in self.write(&admitted) {
+                gate.close_behind(&admitted[at], self);
+                failures.push(Failure {
+                    op: admitted[at],
+                    error,
+                });
+            }
+        }
+        failures
+    }
+}
+
+/// An operation that was not done, and why.
+#[derive(Debug)]
+pub struct Failure {
+    pub op: Op,
+    pub error: Error,
+}
+
+/// What must not be written any more, because something before it was not.
+#[derive(Default)]
+struct Gate {
+    /// Services whose frontends stay as they are, and so must their backends.
+    services: BTreeSet<u32>,
+    slots: BTreeSet<u32>,
+    vips: BTreeSet<IpAddr>,
+    /// A frontend stayed and its service is not known: no backend goes.
+    every_service: bool,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    fn is_open(&self) -> bool {
+        self.services.is_empty()
+            && self.slots.is_empty()
+            && self.vips.is_empty()
+            && !self.every_service
+    }
+
+    fn objection<T: Tables + ?Sized>(&self, op: &Op, tables: &T) -> Option<&'static str> {
+        if self.is_open() {
+            return None;
+        }
+        match op {
+            Op::Slot { .. } => None,
+            Op::V4(op4) => self.objection_in(op4, || tables.owner(op)),
+            Op::V6(op6) => self.objection_in(op6, || tables.owner(op)),
+        }
+    }
+
+    fn objection_in<F: Family>(
+        &self,
+        op: &FamilyOp<F>,
+        owner: impl FnOnce() -> Result<Option<u32>, Error>,
+    ) -> Option<&'static str> {
+        match op {
+            FamilyOp::Frontend {
+                key,
+                value: Some(value),
+            } => self.objection_to_frontend(key.addr.into(), value),
+            FamilyOp::Backend { value, .. } => {
+                let needed = match (owner(), value) {
+                    (Ok(None), _) => false,
+                    (Ok(Some(owner)), Some(value)) if value.service == owner => false,
+                    (Ok(Some(owner)), _) => self.every_service || self.services.contains(&owner),
+                    (Err(_), _) => true,
+                };
+                needed.then_some("a frontend that could not be changed may still need the backend")
+            }
+            _ => None,
+        }
+    }
+
+    fn objection_to_frontend(&self, addr: IpAddr, value: &Frontend) -> Option<&'static str> {
+        if self.services.contains(&value.service) {
+            return Some("a backend or another frontend of its service could not be written");
+        }
+        let slots = value.base..value.base.saturating_add(value.count);
+        if self.slots.range(slots).next().is_some() {
+            return Some("a slot of its set could not be written");
+        }
+        self.vips
+            .contains(&addr)
+            .then_some("its address could not be written")
+    }
+
+    /// Takes note of an operation that was not done.
+    fn close_behind<T: Tables + ?Sized>(&mut self, op: &Op, tables: &T) {
+        match op {
+            Op::Slot { index, .. } => {
+                self.slots.insert(*index);
+            }
+            Op::V4(op4) => self.close_behind_in(op4, || tables.owner(op)),
+            Op::V6(op6) => self.close_behind_in(op6, || tables.owner(op)),
+        }
+    }
+
+    fn close_behind_in<F: Family>(
+        &mut self,
+        op: &FamilyOp<F>,
+        owner: impl FnOnce() -> Result<Option<u32>, Error>,
+    ) {
+        match op {
+            FamilyOp::Backend {
+                value: Some(value), ..
+            } => {
+                self.services.insert(value.service);
+            }
+            // It stays for longer than planned, which harms nobody.
+            FamilyOp::Backend { value: None, .. } | FamilyOp::Vip { value: None, .. } => {}
+            FamilyOp::Vip {
+                addr,
+                value: Some(_),
+            } => {
+                self.vips.insert((*addr).into());
+            }
+            FamilyOp::Frontend { value, .. } => {
+                self.services.extend(value.map(|value| value.service));
+                match owner() {
+                    Ok(owner) => self.services.extend(owner),
+                    Err(_) => self.every_service = true,
+                }
+            }
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.op {
+            Op::V4(op) => write_op(f, op)?,
+            Op::V6(op) => write_op(f, op)?,
+            Op::Slot { index, .. } => write!(f, "slot {index}")?,
+        }
+        write!(f, ": {}", self.error)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+fn write_op<F: Family>(f: &mut fmt::Formatter<'_>, op: &FamilyOp<F>) -> fmt::Result {
+    match op {
+        FamilyOp::Backend { id, .. } => write!(f, "backend {id} (ipv{})", F::NUMBER),
+        FamilyOp::Vip { addr, .. } => write!(f, "address {}", (*addr).into()),
+        FamilyOp::Frontend { key, .. } => {
+            let (addr, port) = (key.addr.into(), key.port().host());
+            write!(
+                f,
+                "frontend {} protocol {}",
+                std::net::SocketAddr::new(addr, port),
+                key.proto()
+            )
+        }
+    }
+}
+
+/// Whether two neighbours go to the kernel in one call: the same table, and the same kind of write.
+fn same_batch(a: &Op, b: &Op) -> bool {
+    match (a, b) {
+        (Op::Slot { .. }, Op::Slot { .. }) => true,
+        (Op::V4(a), Op::V4(b)) => same_family_batch(a, b),
+        (Op::V6(a), Op::V6(b)) => same_family_batch(a, b),
+        _ => false,
+    }
+}
+
+fn same_family_batch<F: Family>(a: &FamilyOp<F>, b: &FamilyOp<F>) -> bool {
+    discriminant(a) == discriminant(b) && removes(a) == removes(b)
+}
+
+pub(super) const fn removes<F: Family>(op: &FamilyOp<F>) -> bool {
+    matches!(
+        op,
+        FamilyOp::Backend { value: None, .. }
+            | FamilyOp::Vip { value: None, .. }
+            | FamilyOp::Frontend { value: None, .. }
+    )
+}

@@ -1,0 +1,230 @@
+//! The service maps in the kernel, opened where they are pinned.
+
+use std::collections::BTreeMap;
+
+use aya::Pod;
+use proxy_datapath::{
+    family::{Family, Ipv4, Ipv6},
+    frontend::backend,
+    tables::{
+        Backend, Backends4, Backends6, Counters, Flow, FlowKey, Flows4, Flows6, Fragment,
+        FragmentKey, Fragments4, Fragments6, Frontend, FrontendKey, Frontends4, Frontends6, Slots,
+        SocketKey, SocketPeer, Sockets4, Sockets6, Table, Vips4, Vips6,
+    },
+};
+
+use super::{
+    Access, Error, Map, PinDir, Tables,
+    map::{Entry, Refusal},
+};
+use crate::plan::{FamilyOp, FamilyState, MapState, Op};
+
+/// Every map of the datapath. Opened for reading, a write fails with `EPERM`.
+pub struct BpfTables {
+    pub v4: FamilyMaps<Ipv4>,
+    pub v6: FamilyMaps<Ipv6>,
+    pub slots: Map<Slots>,
+    pub counters: Map<Counters>,
+}
+
+/// The maps that exist once for each family.
+pub struct FamilyMaps<F: FamilyTables> {
+    pub frontends: Map<F::Frontends>,
+    pub vips: Map<F::Vips>,
+    pub backends: Map<F::Backends>,
+    pub flows: Map<F::Flows>,
+    pub fragments: Map<F::Fragments>,
+    pub sockets: Map<F::Sockets>,
+}
+
+/// Which tables are a family's.
+pub trait FamilyTables: Family<Addr: Pod> {
+    type Frontends: Table<Key = FrontendKey<Self>, Value = Frontend>;
+    type Vips: Table<Key = Self::Addr, Value = u32>;
+    type Backends: Table<Key = u32, Value = Backend<Self>>;
+    type Flows: Table<Key = FlowKey<Self>, Value = Flow<Self>>;
+    type Fragments: Table<Key = FragmentKey<Self>, Value = Fragment>;
+    type Sockets: Table<Key = SocketKey<Self>, Value = SocketPeer<Self>>;
+
+    fn maps(tables: &BpfTables) -> &FamilyMaps<Self>;
+}
+
+// === impl FamilyTables ===
+
+impl FamilyTables for Ipv4 {
+    type Frontends = Frontends4;
+    type Vips = Vips4;
+    type Backends = Backends4;
+    type Flows = Flows4;
+    type Fragments = Fragments4;
+    type Sockets = Sockets4;
+
+    fn maps(tables: &BpfTables) -> &FamilyMaps<Self> {
+        &tables.v4
+    }
+}
+
+impl FamilyTables for Ipv6 {
+    type Frontends = Frontends6;
+    type Vips = Vips6;
+    type Backends = Backends6;
+    type Flows = Flows6;
+    type Fragments = Fragments6;
+    type Sockets = Sockets6;
+
+    fn maps(tables: &BpfTables) -> &FamilyMaps<Self> {
+        &tables.v6
+    }
+}
+
+// === impl BpfTables ===
+
+impl BpfTables {
+    /// Opens what an agent has pinned, whether or not it still runs.
+    pub fn open_pinned(pins: &PinDir, access: Access) -> Result<Self, Error> {
+        Ok(Self {
+            v4: FamilyMaps::open(pins, access)?,
+            v6: FamilyMaps::open(pins, access)?,
+            slots: open(pins, access)?,
+            counters: open(pins, access)?,
+        })
+    }
+}
+
+impl Tables for BpfTables {
+    fn dump(&self) -> Result<MapState, Error> {
+        let v4 = self.v4.dump()?;
+        let v6 = self.v6.dump()?;
+        let mut slots = BTreeMap::new();
+        for frontend in v4.frontends.values().chain(v6.frontends.values()) {
+            self.slots
+                .for_range(frontend.base, frontend.count, |index, backend| {
+                    slots.insert(index, *backend);
+                })?;
+        }
+        Ok(MapState { v4, v6, slots })
+    }
+
+    fn write(&mut self, run: &[Op]) -> Vec<Refusal> {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let (mut slots, mut backends) = (Vec::new(), Vec::new());
+        for op in run {
+            match *op {
+                Op::V4(op) => v4.push(op),
+                Op::V6(op) => v6.push(op),
+                Op::Slot { index, backend } => {
+                    slots.push(index);
+                    backends.push(backend);
+                }
+            }
+        }
+        let mut failed = self.slots.update(&slots, &backends);
+        failed.extend(self.v4.write(&v4));
+        failed.extend(self.v6.write(&v6));
+        failed
+    }
+
+    fn owner(&self, op: &Op) -> Result<Option<u32>, Error> {
+        match op {
+            Op::V4(op) => self.v4.owner(op),
+            Op::V6(op) => self.v6.owner(op),
+            Op::Slot { .. } => Ok(None),
+        }
+    }
+}
+
+// === impl FamilyMaps ===
+
+impl<F: FamilyTables> FamilyMaps<F> {
+    fn open(pins: &PinDir, access: Access) -> Result<Self, Error> {
+        Ok(Self {
+            frontends: open(pins, access)?,
+            vips: open(pins, access)?,
+            backends: open(pins, access)?,
+            flows: open(pins, access)?,
+            fragments: open(pins, access)?,
+            sockets: open(pins, access)?,
+        })
+    }
+
+    fn dump(&self) -> Result<FamilyState<F>, Error> {
+        let mut state = FamilyState::default();
+        self.frontends.for_each(|key, value| {
+            state.frontends.insert(*key, *value);
+        })?;
+        self.vips.for_each(|addr, value| {
+            state.vips.insert(*addr, *value);
+        })?;
+        self.for_each_backend(|id, value| {
+            state.backends.insert(id, *value);
+        })?;
+        Ok(state)
+    }
+
+    /// Calls `visit` for every backend that is not gone.
+    pub fn for_each_backend(&self, mut visit: impl FnMut(u32, &Backend<F>)) -> Result<(), Error> {
+        self.backends
+            .for_range(0, self.backends.capacity(), |id, value| {
+                if value.state != backend::GONE {
+                    visit(id, value);
+                }
+            })
+    }
+
+    fn write(&self, run: &[FamilyOp<F>]) -> Vec<Refusal> {
+        let (mut ids, mut backends) = (Vec::new(), Vec::new());
+        let (mut addrs, mut marks, mut addrs_gone) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut frontends, mut keys_gone) = (Vec::new(), Vec::new(), Vec::new());
+        for op in run {
+            match *op {
+                FamilyOp::Backend { id, value } => {
+                    ids.push(id);
+                    backends.push(value.unwrap_or_default());
+                }
+                FamilyOp::Vip {
+                    addr,
+                    value: Some(value),
+                } => {
+                    addrs.push(addr);
+                    marks.push(value);
+                }
+                FamilyOp::Vip { addr, value: None } => addrs_gone.push(addr),
+                FamilyOp::Frontend {
+                    key,
+                    value: Some(value),
+                } => {
+                    keys.push(key);
+                    frontends.push(value);
+                }
+                FamilyOp::Frontend { key, value: None } => keys_gone.push(key),
+            }
+        }
+        let mut failed = self.backends.update(&ids, &backends);
+        failed.extend(self.vips.update(&addrs, &marks));
+        failed.extend(self.vips.remove(&addrs_gone));
+        failed.extend(self.frontends.update(&keys, &frontends));
+        failed.extend(self.frontends.remove(&keys_gone));
+        failed
+    }
+
+    fn owner(&self, op: &FamilyOp<F>) -> Result<Option<u32>, Error> {
+        Ok(match op {
+            FamilyOp::Backend { id, .. } => self
+                .backends
+                .lookup(id)?
+                .filter(|found| found.state != backend::GONE)
+                .map(|found| found.service),
+            FamilyOp::Frontend { key, .. } => {
+                self.frontends.lookup(key)?.map(|found| found.service)
+            }
+            FamilyOp::Vip { .. } => None,
+        })
+    }
+}
+
+fn open<T: Table<Key: Entry, Value: Entry>>(
+    pins: &PinDir,
+    access: Access,
+) -> Result<Map<T>, Error> {
+    Map::open(&pins.map::<T>(), access)
+}
