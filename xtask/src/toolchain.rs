@@ -46,14 +46,16 @@ struct Compiler {
 /// The first compiler that can build `core`, with the LLVM and the linker that fit it.
 pub(crate) fn find() -> Result<Toolchain, Missing> {
     let compilers = compilers();
-    let compiler = compilers
-        .iter()
-        .find(|one| one.has_source())
-        .ok_or(Missing::Source)?;
-    // A distribution's LLVM may be linked into its compiler: then a rustup toolchain lends its own.
-    let llvm = std::iter::once(compiler)
-        .chain(&compilers)
-        .find_map(|one| llvm_folder(&one.sysroot, compiler.llvm_major))
+    let with_source = || compilers.iter().filter(|one| one.has_source());
+    with_source().next().ok_or(Missing::Source)?;
+    // A compiler may have LLVM linked in: then another of the same LLVM lends its library.
+    let (compiler, llvm) = with_source()
+        .find_map(|compiler| {
+            std::iter::once(compiler)
+                .chain(&compilers)
+                .find_map(|one| llvm_folder(&one.sysroot, compiler.llvm_major))
+                .map(|llvm| (compiler, llvm))
+        })
         .ok_or(Missing::Llvm)?;
     let linker = linker().ok_or(Missing::Linker)?;
     Ok(Toolchain {
@@ -186,16 +188,23 @@ fn rustup_home() -> Option<PathBuf> {
         .or_else(|| Some(env::home_dir()?.join(".rustup")))
 }
 
+/// The folder of LLVM's shared library, beside the compiler's own or where Debian keeps it.
 fn llvm_folder(sysroot: &Path, major: u32) -> Option<PathBuf> {
     let prefix = format!("libLLVM.so.{major}.");
-    let folder = sysroot.join("lib");
-    fs::read_dir(&folder).ok()?.flatten().find(|entry| {
-        entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(&prefix))
-    })?;
-    Some(folder)
+    let multiarch = format!("lib/{}-linux-gnu", env::consts::ARCH);
+    ["lib", &multiarch]
+        .iter()
+        .map(|folder| sysroot.join(folder))
+        .find(|folder| {
+            fs::read_dir(folder).is_ok_and(|entries| {
+                entries.flatten().any(|entry| {
+                    entry
+                        .file_name()
+                        .to_str()
+                        .is_some_and(|name| name.starts_with(&prefix))
+                })
+            })
+        })
 }
 
 fn linker() -> Option<PathBuf> {
