@@ -1,0 +1,232 @@
+//! `switchboard service list` and `service get`.
+
+use std::{fmt::Write as _, io::Write};
+
+use anyhow::{Context, bail};
+
+use super::{
+    Ending, Location, Streams, client,
+    output::{Output, or_none, write_columns},
+    pinned,
+};
+use crate::{
+    observe::{
+        World,
+        service::{FrontendView, ServicePortView, views},
+    },
+    tables::Tables,
+};
+
+/// Show Services as this node serves them
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    List(ListArgs),
+    Get(GetArgs),
+}
+
+/// List service ports with their frontends and how many backends each chooses from
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  switchboard service list -A -o wide")]
+pub(super) struct ListArgs {
+    /// Only Services of this namespace
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Services of every namespace
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    location: Location,
+}
+
+/// Show the ports of one Service with every backend
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  switchboard service get -n kube-system kube-dns")]
+pub(super) struct GetArgs {
+    /// The Service, as NAME or NAMESPACE/NAME
+    name: String,
+    /// The Service's namespace
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    location: Location,
+}
+
+pub(super) fn run(command: &Command, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
+    match command {
+        Command::List(args) => list(args, streams),
+        Command::Get(args) => get(args, streams),
+    }
+}
+
+fn list(args: &ListArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
+    let (mut views, ending) = fetch(&args.location, streams)?;
+    // Without an agent there are no names to choose by.
+    if !args.all_namespaces && ending == Ending::Done {
+        views.retain(|view| view.namespace.as_deref() == Some(&args.namespace));
+    }
+    if views.is_empty() && !args.all_namespaces {
+        let line = format!(
+            "no Service ports in namespace {}; -A shows them all",
+            args.namespace
+        );
+        pinned::note(streams, line)?;
+    }
+    let wide = args.output.is_wide();
+    args.output
+        .write(streams.out, &views, |out| write_list(&views, wide, out))?;
+    Ok(ending)
+}
+
+fn get(args: &GetArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
+    let (namespace, name) = args
+        .name
+        .split_once('/')
+        .unwrap_or((&args.namespace, &args.name));
+    let (mut views, ending) = fetch(&args.location, streams)?;
+    if ending == Ending::NoAgent {
+        bail!("only a running agent knows which Service is {name}; `service list` shows ids");
+    }
+    views.retain(|view| {
+        view.namespace.as_deref() == Some(namespace) && view.name.as_deref() == Some(name)
+    });
+    if views.is_empty() {
+        bail!(
+            "Service {namespace}/{name} is not served here; `switchboard status` says if something \
+             is wrong with it"
+        );
+    }
+    args.output
+        .write(streams.out, &views, |out| write_details(&views, out))?;
+    Ok(ending)
+}
+
+/// From the agent, or without names from the pinned maps.
+fn fetch(
+    location: &Location,
+    streams: &mut Streams<'_>,
+) -> anyhow::Result<(Vec<ServicePortView>, Ending)> {
+    if let Some(views) = client::ask(&location.run_dir, "/services")? {
+        return Ok((views, Ending::Done));
+    }
+    let maps = pinned::open(location, streams)?
+        .dump()
+        .context("read the service tables")?;
+    Ok((views(&World::nameless(&maps)), Ending::NoAgent))
+}
+
+/// One line for each frontend.
+fn write_list(views: &[ServicePortView], wide: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let rows = views
+        .iter()
+        .flat_map(|view| view.frontends.iter().map(move |frontend| (view, frontend)));
+    if wide {
+        let rows = rows.map(|(view, frontend)| {
+            let [namespace, name, port, protocol, kind, address, count] = row(view, frontend);
+            let backends = or_none(Some(&addresses(frontend)));
+            [
+                namespace,
+                name,
+                port,
+                protocol,
+                kind,
+                address,
+                count,
+                view.id.to_string(),
+                backends,
+            ]
+        });
+        let header = [
+            "NAMESPACE",
+            "NAME",
+            "PORT",
+            "PROTOCOL",
+            "TYPE",
+            "FRONTEND",
+            "BACKENDS",
+            "ID",
+            "ADDRESSES",
+        ];
+        return write_columns(out, header, rows);
+    }
+    let header = [
+        "NAMESPACE",
+        "NAME",
+        "PORT",
+        "PROTOCOL",
+        "TYPE",
+        "FRONTEND",
+        "BACKENDS",
+    ];
+    write_columns(
+        out,
+        header,
+        rows.map(|(view, frontend)| row(view, frontend)),
+    )
+}
+
+fn row(view: &ServicePortView, frontend: &FrontendView) -> [String; 7] {
+    let backends = match &frontend.refuses {
+        Some(how) => format!("0 ({how})"),
+        None => frontend.active().to_string(),
+    };
+    [
+        or_none(view.namespace.as_deref()),
+        view.name
+            .clone()
+            .unwrap_or_else(|| format!("<id {}>", view.id)),
+        or_none(view.port.as_deref()),
+        view.protocol.clone(),
+        or_none(view.service_type.as_deref()),
+        frontend.address.to_string(),
+        backends,
+    ]
+}
+
+fn addresses(frontend: &FrontendView) -> String {
+    let mut text = String::new();
+    for backend in &frontend.backends {
+        let comma = if text.is_empty() { "" } else { "," };
+        let note = if backend.state == "active" {
+            ""
+        } else {
+            " (terminating)"
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{}{note}", backend.address);
+    }
+    text
+}
+
+fn write_details(views: &[ServicePortView], out: &mut dyn Write) -> anyhow::Result<()> {
+    for (index, view) in views.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "Namespace:  {}", or_none(view.namespace.as_deref()))?;
+        writeln!(out, "Name:       {}", or_none(view.name.as_deref()))?;
+        writeln!(out, "Type:       {}", or_none(view.service_type.as_deref()))?;
+        writeln!(
+            out,
+            "Port:       {} {}",
+            or_none(view.port.as_deref()),
+            view.protocol
+        )?;
+        writeln!(out, "Id:         {}", view.id)?;
+        for frontend in &view.frontends {
+            write!(out, "Frontend:   {}", frontend.address)?;
+            match &frontend.refuses {
+                Some(how) => writeln!(out, " ({how})")?,
+                None => writeln!(out)?,
+            }
+            for backend in &frontend.backends {
+                let node = or_none(backend.node.as_deref());
+                writeln!(out, "  {} {} on {node}", backend.address, backend.state)?;
+            }
+        }
+    }
+    Ok(())
+}

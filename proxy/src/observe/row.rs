@@ -1,0 +1,324 @@
+//! One entry of one table, as a line of text and as JSON.
+//!
+//! The line is what scenarios expect and `switchboard dump` prints: lower case, the key first.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use proxy_datapath::{
+    family::{Family, Port, proto},
+    flow,
+    frontend::backend,
+    socket::TO_BACKEND,
+    tables::{
+        Backend, Flow, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey, SocketKey,
+        SocketPeer, port_of, proto_of,
+    },
+};
+use serde::Serialize;
+
+use crate::{model::Protocol, plan::MapState, tables};
+
+/// One entry of one table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "table", rename_all = "camelCase")]
+pub enum Row {
+    Frontend {
+        address: SocketAddr,
+        protocol: String,
+        service: u32,
+        /// Backend ids, ascending.
+        backends: Vec<u32>,
+        /// `reject` or `drop`, without backends.
+        refuses: Option<&'static str>,
+        name: Option<String>,
+    },
+    Vip {
+        address: IpAddr,
+    },
+    Slot {
+        index: u32,
+        backend: u32,
+    },
+    Backend {
+        id: u32,
+        address: SocketAddr,
+        protocol: String,
+        state: &'static str,
+        service: u32,
+        name: Option<String>,
+    },
+    Flow {
+        source: SocketAddr,
+        destination: SocketAddr,
+        protocol: String,
+        #[serde(rename = "newSource")]
+        new_source: SocketAddr,
+        #[serde(rename = "newDestination")]
+        new_destination: SocketAddr,
+        flags: Vec<&'static str>,
+        backend: u32,
+        #[serde(rename = "idleS")]
+        idle_s: u32,
+    },
+    Fragment {
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: String,
+        id: u32,
+        #[serde(rename = "sourcePort")]
+        source_port: u16,
+        #[serde(rename = "destinationPort")]
+        destination_port: u16,
+        covered: u32,
+    },
+    Socket {
+        cookie: u64,
+        address: SocketAddr,
+        protocol: String,
+        /// Whether `peer` is the backend that was drawn, or the frontend that was dialled.
+        #[serde(rename = "toBackend")]
+        to_backend: bool,
+        peer: SocketAddr,
+        backend: u32,
+    },
+    Counter {
+        direction: String,
+        verdict: String,
+        packets: u64,
+    },
+}
+
+// === impl Row ===
+
+impl Row {
+    pub(super) fn frontend<F: Family>(
+        key: &FrontendKey<F>,
+        value: &Frontend,
+        maps: &MapState,
+    ) -> Self {
+        let range = value.base..value.base.saturating_add(value.count);
+        let mut backends: Vec<u32> = maps.slots.range(range).map(|(_, &id)| id).collect();
+        backends.sort_unstable();
+        let refuses = (value.count == 0).then(|| {
+            let local = value.flags & proxy_datapath::frontend::NO_LOCAL_BACKEND != 0;
+            if local { "drop" } else { "reject" }
+        });
+        Self::Frontend {
+            address: socket_addr(key.addr, key.port()),
+            protocol: protocol(key.proto()),
+            service: value.service,
+            backends,
+            refuses,
+            name: None,
+        }
+    }
+
+    pub(super) fn backend<F: Family>(id: u32, value: &Backend<F>) -> Self {
+        Self::Backend {
+            id,
+            address: socket_addr(value.addr, value.port()),
+            protocol: protocol(value.proto()),
+            state: state_name(value.state),
+            service: value.service,
+            name: None,
+        }
+    }
+
+    /// `now_s` is the monotonic clock that the programs read.
+    pub fn flow<F: Family>(key: &FlowKey<F>, value: &Flow<F>, now_s: u32) -> Self {
+        const FLAGS: [(u32, &str); 4] = [
+            (flow::FORWARD, "forward"),
+            (flow::REVERSE, "reverse"),
+            (flow::HAIRPIN, "hairpin"),
+            (flow::CLOSING, "closing"),
+        ];
+        Self::Flow {
+            source: socket_addr(key.source, key.ports.source()),
+            destination: socket_addr(key.destination, key.ports.destination()),
+            protocol: protocol(key.proto),
+            new_source: socket_addr(value.source, value.ports.source()),
+            new_destination: socket_addr(value.destination, value.ports.destination()),
+            flags: FLAGS
+                .iter()
+                .filter(|flag| value.flags & flag.0 != 0)
+                .map(|flag| flag.1)
+                .collect(),
+            backend: value.backend,
+            idle_s: now_s.saturating_sub(value.last_seen_s),
+        }
+    }
+
+    pub fn fragment<F: Family>(key: &FragmentKey<F>, value: &Fragment) -> Self {
+        Self::Fragment {
+            source: key.source.into(),
+            destination: key.destination.into(),
+            protocol: protocol(key.proto),
+            id: if F::NUMBER == 4 {
+                u32::from(u16::from_be(key.id as u16))
+            } else {
+                key.id.to_be()
+            },
+            source_port: value.ports.source().host(),
+            destination_port: value.ports.destination().host(),
+            covered: value.covered,
+        }
+    }
+
+    pub fn socket<F: Family>(key: &SocketKey<F>, value: &SocketPeer<F>) -> Self {
+        Self::Socket {
+            cookie: u64::from(key.cookie[0]) | u64::from(key.cookie[1]) << 32,
+            address: socket_addr(key.addr, port_of(key.port_proto)),
+            protocol: protocol(proto_of(key.port_proto)),
+            to_backend: key.port_proto & TO_BACKEND != 0,
+            peer: socket_addr(value.addr, port_of(value.port_proto)),
+            backend: value.backend,
+        }
+    }
+
+    pub fn counter(counter: tables::Counter) -> Self {
+        Self::Counter {
+            direction: counter.direction.name().to_owned(),
+            verdict: counter.verdict.name().to_owned(),
+            packets: counter.packets,
+        }
+    }
+
+    /// Adds the name that belongs to the row's service id.
+    #[must_use]
+    pub fn named(mut self, lookup_name: impl Fn(u32) -> Option<String>) -> Self {
+        if let Self::Frontend { service, name, .. } | Self::Backend { service, name, .. } =
+            &mut self
+        {
+            *name = lookup_name(*service);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frontend {
+                address,
+                protocol,
+                service,
+                backends,
+                refuses,
+                name,
+            } => {
+                write!(f, "frontend {address}/{protocol} service={service} ")?;
+                match refuses {
+                    Some(how) => f.write_str(how)?,
+                    None => write!(f, "backends={}", ranges(backends))?,
+                }
+                write_name(f, name.as_deref())
+            }
+            Self::Vip { address } => write!(f, "vip {address}"),
+            Self::Slot { index, backend } => write!(f, "slot {index} backend={backend}"),
+            Self::Backend {
+                id,
+                address,
+                protocol,
+                state,
+                service,
+                name,
+            } => {
+                write!(
+                    f,
+                    "backend {id} {address}/{protocol} {state} service={service}"
+                )?;
+                write_name(f, name.as_deref())
+            }
+            Self::Flow {
+                source,
+                destination,
+                protocol,
+                new_source,
+                new_destination,
+                flags,
+                backend,
+                idle_s,
+            } => write!(
+                f,
+                "flow {source} > {destination} {protocol} => {new_source} > {new_destination} \
+                 {} backend={backend} idle={idle_s}s",
+                flags.join(",")
+            ),
+            Self::Fragment {
+                source,
+                destination,
+                protocol,
+                id,
+                source_port,
+                destination_port,
+                covered,
+            } => write!(
+                f,
+                "fragment {source} > {destination} {protocol} id={id} \
+                 ports={source_port}>{destination_port} covered={covered}"
+            ),
+            Self::Socket {
+                cookie,
+                address,
+                protocol,
+                to_backend,
+                peer,
+                backend,
+            } => {
+                let peer_is = if *to_backend { "backend" } else { "frontend" };
+                write!(
+                    f,
+                    "socket {cookie} {address}/{protocol} {peer_is} {peer} backend={backend}"
+                )
+            }
+            Self::Counter {
+                direction,
+                verdict,
+                packets,
+            } => {
+                write!(f, "counter {direction} {verdict} {packets}")
+            }
+        }
+    }
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, name: Option<&str>) -> fmt::Result {
+    name.map_or(Ok(()), |name| write!(f, " name={name}"))
+}
+
+pub(super) fn socket_addr(addr: impl Into<IpAddr>, port: Port) -> SocketAddr {
+    SocketAddr::new(addr.into(), port.host())
+}
+
+pub(super) const fn state_name(state: u32) -> &'static str {
+    match state {
+        backend::ACTIVE => "active",
+        backend::TERMINATING => "terminating",
+        _ => "gone",
+    }
+}
+
+pub(super) fn protocol(number: u32) -> String {
+    match (Protocol::from_number(number), number) {
+        (Some(protocol), _) => protocol.name().to_owned(),
+        (None, proto::ICMP) => "icmp".to_owned(),
+        (None, proto::ICMPV6) => "icmpv6".to_owned(),
+        (None, number) => number.to_string(),
+    }
+}
+
+/// Ascending numbers as people write them: `1-3,7`.
+fn ranges(numbers: &[u32]) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for run in numbers.chunk_by(|before, after| before.checked_add(1) == Some(*after)) {
+        match run {
+            [only] => parts.push(only.to_string()),
+            [first, .., last] => parts.push(format!("{first}-{last}")),
+            [] => {}
+        }
+    }
+    parts.join(",")
+}
