@@ -35,8 +35,7 @@ pub fn from_pod<F: Family, T: Flows<F>>(
     rewrite: &mut Rewrite<F>,
 ) -> u32 {
     match packet.shape {
-        shape::WHOLE => forward(packet, tables, rewrite),
-        shape::FIRST_FRAGMENT => {
+        shape::WHOLE | shape::FIRST_FRAGMENT => {
             let verdict = forward(packet, tables, rewrite);
             remember_fragment(packet, tables, verdict)
         }
@@ -56,8 +55,7 @@ pub fn to_pod<F: Family, T: Flows<F>>(
     rewrite: &mut Rewrite<F>,
 ) -> u32 {
     match packet.shape {
-        shape::WHOLE => established(&packet.key.swapped(), packet, tables, rewrite, REVERSE),
-        shape::FIRST_FRAGMENT => {
+        shape::WHOLE | shape::FIRST_FRAGMENT => {
             let verdict = established(&packet.key.swapped(), packet, tables, rewrite, REVERSE);
             remember_fragment(packet, tables, verdict)
         }
@@ -229,14 +227,16 @@ fn create<F: Family, T: Flows<F>>(
     translated(flow.flags)
 }
 
-/// After the decision over a first fragment: keeps what the later ones lack (policy.md I4).
+/// After the decision: a translated first fragment leaves behind what the later ones lack
+/// (policy.md I4).
 #[inline(always)]
 fn remember_fragment<F: Family, T: Flows<F>>(
     packet: &Packet<F>,
     tables: &mut T,
     verdict: u32,
 ) -> u32 {
-    if verdict != code::TRANSLATE && verdict != code::HAIRPIN {
+    let translates = verdict == code::TRANSLATE || verdict == code::HAIRPIN;
+    if packet.shape != shape::FIRST_FRAGMENT || !translates {
         return verdict;
     }
     let key = packet.fragment_key();

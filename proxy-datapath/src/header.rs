@@ -3,7 +3,7 @@
 use crate::{
     family::{Addr4, Addr6, Ipv4, Ipv6},
     parse::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EXTENSION_HEADERS_MAX, Head, Header},
-    wire::Bytes,
+    wire::{Bytes, OFFSET_MASK},
 };
 
 /// Extension headers, by their number.
@@ -135,6 +135,12 @@ fn walk<B: Bytes>(bytes: &B, first: u32, at: u32, head: &mut Head<Ipv6>) {
             extension::AUTHENTICATION => (length + 2) << 2,
             _ => (length + 1) << 3,
         };
+        // VERIFIER: the same bound after every turn, or each way through the headers is followed on
+        // its own ("BPF program is too large").
+        if offset > OFFSET_MASK - 64 {
+            head.unparsable = 1;
+            return;
+        }
         next = u32::from(following);
         turn += 1;
     }

@@ -111,10 +111,10 @@ fn transport<F: Family, B: Bytes>(bytes: &B, head: &Head<F>, packet: &mut Packet
     };
     packet.key.ports = ports;
     if head.proto == proto::TCP {
-        let Some(flags) = bytes.load::<u8>(head.payload + 13) else {
+        let Some(word) = bytes.load::<u16>(head.payload + 12) else {
             return short;
         };
-        packet.tcp_flags = u32::from(flags);
+        packet.tcp_flags = u32::from(word.to_ne_bytes()[1]);
     }
     whole
 }
@@ -130,9 +130,10 @@ fn icmp<F: Header, B: Bytes>(
     if head.fragment_offset != 0 || head.more_fragments != 0 {
         return shape::OTHER;
     }
-    let Some(kind) = bytes.load::<u8>(head.payload) else {
+    let Some(word) = bytes.load::<u16>(head.payload) else {
         return shape::OTHER;
     };
+    let kind = word.to_ne_bytes()[0];
     let error = if F::NUMBER == 4 {
         // Destination unreachable, time exceeded, parameter problem.
         kind == 3 || kind == 11 || kind == 12

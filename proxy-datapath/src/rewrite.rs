@@ -7,7 +7,6 @@ use crate::{
     family::{Ports, proto},
     packet::{Packet, Rewrite, shape},
     parse::{ETHERNET, Header, Layout},
-    sctp,
     wire::{Bytes, ChecksumFix, Sum, Words},
 };
 
@@ -125,6 +124,6 @@ fn fix_sctp<B: Bytes>(bytes: &mut B, layout: &Layout, from: Ports, to: Ports) ->
     }
     let length = layout.end.wrapping_sub(layout.transport) & 0xffff;
     let checksum: u32 = bytes.load(layout.transport + 8)?;
-    let checksum = sctp::checksum_after(checksum, from.0, to.0, length);
+    let checksum = bytes.sctp_checksum_after(checksum, from.0, to.0, length);
     bytes.store(layout.transport + 8, checksum)
 }

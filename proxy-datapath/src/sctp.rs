@@ -16,7 +16,7 @@ static POWERS: [u32; LENGTH_BITS] = powers();
 
 /// The checksum of an SCTP packet of `length` bytes whose first word changed from `from` to `to`.
 /// All words as loaded from the packet.
-#[inline(never)]
+#[inline(always)]
 pub fn checksum_after(checksum: u32, from: u32, to: u32, length: u32) -> u32 {
     let changed = u32::from_le(from ^ to);
     let bits = length << 3;

@@ -4,12 +4,15 @@
 //! headers may end anywhere. Values are as loaded, in wire order.
 
 use crate::family::{Addr4, Addr6, Ports};
+#[cfg(any(test, feature = "user"))]
+use crate::sctp;
 
 /// Offsets stay below this, so that the verifier sees a bound (the headers of a packet are at most
 /// 14 + 60 + 8 + 60 + 4 bytes with IPv4, and the walk over IPv6's extension headers stops).
 pub const OFFSET_MASK: u32 = 0x7ff;
 
-/// A value that stands in a packet as it stands in memory: no padding, any bytes are valid.
+/// A value that stands in a packet as it stands in memory: no padding, any bytes are valid. No
+/// single bytes: LLVM checks those with "start >= end", from which the verifier learns nothing.
 ///
 /// # Safety
 /// Implemented only for integers, arrays of them, and `repr(transparent)` wrappers of those.
@@ -33,6 +36,8 @@ pub trait Bytes {
     /// The kernel does this for us: a packet made on this machine has a checksum that is not there
     /// yet (CHECKSUM_PARTIAL), and writing one would corrupt it.
     fn fix_checksum(&mut self, offset: u32, fix: ChecksumFix) -> Option<()>;
+    /// `sctp::checksum_after`, which is too long to be part of every program.
+    fn sctp_checksum_after(&self, checksum: u32, from: u32, to: u32, length: u32) -> u32;
     /// Tells that words of an IPv6 header changed with no checksum to make up for it.
     fn note_change(&mut self, change: Sum);
 }
@@ -156,6 +161,10 @@ impl Bytes for Buffer<'_> {
             checksum = 0xffff;
         }
         self.store(offset, checksum)
+    }
+
+    fn sctp_checksum_after(&self, checksum: u32, from: u32, to: u32, length: u32) -> u32 {
+        sctp::checksum_after(checksum, from, to, length)
     }
 
     fn note_change(&mut self, _change: Sum) {}

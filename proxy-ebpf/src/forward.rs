@@ -1,6 +1,8 @@
 //! The packet path's frame: bytes to values, the decision, values to bytes, the return code.
 #![expect(unsafe_code, reason = "redirecting is a call into the kernel")]
 
+use core::arch::asm;
+
 use aya_ebpf::{helpers::generated::bpf_redirect, programs::TcContext};
 use proxy_datapath::{
     family::{Ipv4, Ipv6},
@@ -13,7 +15,7 @@ use proxy_datapath::{
 };
 
 use crate::{
-    maps::{KernelTables, Store, count},
+    maps::{KernelTables, Scratch, Store, count},
     packet::SkbBytes,
     reject::reject,
 };
@@ -58,28 +60,53 @@ fn ethertype(bytes: &SkbBytes) -> Option<u16> {
 /// One packet of one family, in one direction.
 #[inline(always)]
 fn run<F: Store + Header, const FROM_POD: bool>(mut bytes: SkbBytes) -> i32 {
-    let mut packet = Packet::<F>::default();
-    let mut layout = Layout::default();
-    parse(&bytes, &mut packet, &mut layout);
-    let mut new = Rewrite::of(&packet.key);
     let direction = if FROM_POD {
         Direction::FromPod
     } else {
         Direction::ToPod
     };
-    let mut verdict = if FROM_POD {
-        flow::from_pod(&packet, &mut KernelTables, &mut new)
-    } else {
-        flow::to_pod(&packet, &mut KernelTables, &mut new)
+    let Some(Scratch {
+        packet,
+        layout,
+        new,
+    }) = F::scratch(direction)
+    else {
+        return NEXT;
     };
+    *packet = Packet::default();
+    *layout = Layout::default();
+    parse(&bytes, packet, layout);
+    let (packet, layout) = (converge(packet), converge(layout));
+
+    *new = Rewrite::of(&packet.key);
+    let mut verdict = if FROM_POD {
+        flow::from_pod(packet, &mut KernelTables, new)
+    } else {
+        flow::to_pod(packet, &mut KernelTables, new)
+    };
+    let new = converge(new);
     let translates = verdict == code::TRANSLATE || verdict == code::HAIRPIN;
-    if translates && rewrite(&mut bytes, &packet, &layout, &new).is_none() {
+    if translates && rewrite(&mut bytes, packet, layout, new).is_none() {
         verdict = DropReason::RewriteFailed.code();
     }
-    if FROM_POD && verdict == code::REJECT && reject::<F>(&mut bytes, &packet, &layout).is_none() {
+    if FROM_POD && verdict == code::REJECT && reject::<F>(&mut bytes, packet, layout).is_none() {
         verdict = DropReason::RewriteFailed.code();
     }
     finish(&mut bytes, direction, verdict)
+}
+
+/// Makes the compiler read a stage's result from memory.
+///
+/// VERIFIER: what is read from a map's value is any value at all, so that the many ways through a
+/// stage become one where the next begins; else each is followed to the end ("BPF program is too
+/// large").
+#[inline(always)]
+fn converge<T>(value: &mut T) -> &mut T {
+    let mut pointer: *mut T = value;
+    // SAFETY: a move onto itself, with all of memory as a possible side effect.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
+    // SAFETY: the pointer that came in.
+    unsafe { &mut *pointer }
 }
 
 /// The only place where a verdict becomes a return code, and is counted.

@@ -11,6 +11,7 @@
 //! Nothing is decided here: `proxy-datapath` decides.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod forward;
 mod maps;

@@ -8,6 +8,8 @@ use aya_ebpf::{
 };
 use proxy_datapath::{
     family::{Addr4, Addr6, Family, Ipv4, Ipv6},
+    packet::{Packet, Rewrite},
+    parse::Layout,
     socket::Sockets,
     tables::{
         Backend, Backends4, Backends6, COUNTERS_MAX, Flow, FlowKey, Flows, Flows4, Flows6,
@@ -15,7 +17,7 @@ use proxy_datapath::{
         Frontends6, SLOTS_MAX, Services, SocketKey, SocketPeer, Sockets4, Sockets6, Table, Vips4,
         Vips6,
     },
-    verdict::Direction,
+    verdict::{DIRECTIONS, Direction},
 };
 
 /// A family's maps.
@@ -26,6 +28,16 @@ pub(crate) trait Store: Family {
     fn flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>>;
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment>;
     fn sockets() -> &'static LruHashMap<SocketKey<Self>, SocketPeer<Self>>;
+    /// This CPU's place for the packet in hand.
+    fn scratch(direction: Direction) -> Option<&'static mut Scratch<Self>>;
+}
+
+/// What the stages of the packet path hand on: too much for the stack of 512 bytes, beside theirs.
+/// One for each direction and CPU; no program is interrupted by another of its direction.
+pub(crate) struct Scratch<F: Family> {
+    pub(crate) packet: Packet<F>,
+    pub(crate) layout: Layout,
+    pub(crate) new: Rewrite<F>,
 }
 
 /// The kernel's maps, as decisions see them.
@@ -43,7 +55,8 @@ macro_rules! store {
      $backends:ident $backends_name:literal $backends_table:ident,
      $flows:ident $flows_name:literal $flows_table:ident,
      $fragments:ident $fragments_name:literal $fragments_table:ident,
-     $sockets:ident $sockets_name:literal $sockets_table:ident) => {
+     $sockets:ident $sockets_name:literal $sockets_table:ident,
+     $scratch:ident $scratch_name:literal) => {
         #[map(name = $frontends_name)]
         static $frontends: HashMap<FrontendKey<$family>, Frontend> =
             HashMap::with_max_entries($frontends_table::CAPACITY, $frontends_table::KIND.flags());
@@ -68,7 +81,18 @@ macro_rules! store {
         static $sockets: LruHashMap<SocketKey<$family>, SocketPeer<$family>> =
             LruHashMap::with_max_entries($sockets_table::CAPACITY, 0);
 
+        #[map(name = $scratch_name)]
+        static $scratch: PerCpuArray<Scratch<$family>> =
+            PerCpuArray::with_max_entries(DIRECTIONS, 0);
+
         impl Store for $family {
+            #[inline(always)]
+            fn scratch(direction: Direction) -> Option<&'static mut Scratch<Self>> {
+                let scratch = $scratch.get_ptr_mut(direction as u32)?;
+                // SAFETY: this CPU's own, and used by one program at a time.
+                Some(unsafe { &mut *scratch })
+            }
+
             #[inline(always)]
             fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend> {
                 &$frontends
@@ -104,10 +128,10 @@ macro_rules! store {
 
 store!(Ipv4, Addr4: FRONTENDS4 "FRONTENDS4" Frontends4, VIPS4 "VIPS4" Vips4,
     BACKENDS4 "BACKENDS4" Backends4, FLOWS4 "FLOWS4" Flows4, FRAGMENTS4 "FRAGMENTS4" Fragments4,
-    SOCKETS4 "SOCKETS4" Sockets4);
+    SOCKETS4 "SOCKETS4" Sockets4, SCRATCH4 "SCRATCH4");
 store!(Ipv6, Addr6: FRONTENDS6 "FRONTENDS6" Frontends6, VIPS6 "VIPS6" Vips6,
     BACKENDS6 "BACKENDS6" Backends6, FLOWS6 "FLOWS6" Flows6, FRAGMENTS6 "FRAGMENTS6" Fragments6,
-    SOCKETS6 "SOCKETS6" Sockets6);
+    SOCKETS6 "SOCKETS6" Sockets6, SCRATCH6 "SCRATCH6");
 
 /// Counts a verdict.
 #[inline(always)]

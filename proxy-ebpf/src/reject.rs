@@ -22,7 +22,7 @@ const ICMP_HEADER: u32 = 8;
 /// BPF_ADJ_ROOM_MAC: between the Ethernet and the IP header.
 const AFTER_ETHERNET: u32 = 1;
 /// The longest headers that are quoted, in words: more extension headers than anybody uses.
-const QUOTED_WORDS_MAX: u32 = 64;
+const QUOTED_WORDS_MAX: u32 = 40;
 const HOP_LIMIT: u8 = 64;
 
 #[inline(always)]
@@ -58,10 +58,11 @@ pub(crate) fn reject<F: Header>(
 
     let icmp = ETHERNET + header;
     let quoted_at = icmp + ICMP_HEADER;
-    let body = match pending {
-        Some(sum) => quoted_sum(bytes, quoted_at, ip_header)?.plus(sum),
-        None => quoted_sum(bytes, quoted_at, quoted)?,
+    let (summed, transport_sum) = match pending {
+        Some(sum) => (ip_header, sum),
+        None => (quoted, Sum::default()),
     };
+    let body = quoted_sum(bytes, quoted_at, summed)?.plus(transport_sum);
     let length = ICMP_HEADER + quoted;
     let source = packet.key.destination;
     let destination = packet.key.source;
