@@ -42,10 +42,11 @@ pub(crate) fn check() -> Result<()> {
 fn render_maps() -> String {
     let mut text = format!(
         "# Maps\n\n\
-         Generated from `proxy-datapath/src/tables.rs` by `cargo xtask codegen`; the types of keys \
-         and values are described there.\n\
+         Generated from `proxy-datapath/src/tables.rs` by `cargo xtask codegen`; the types of \
+         keys and values are described there.\n\
          Layout version: {ABI_VERSION}.\n\
-         Every map is pinned as `maps/<name in lower case>_v{ABI_VERSION}` below the pin folder.\n\n\
+         Every map is pinned as `maps/<name in lower case>_v{ABI_VERSION}` below the pin \
+         folder.\n\n\
          | map | kind | key | value | capacity | keys and values at capacity |\n\
          |---|---|---|---|---|---|\n"
     );

@@ -5,10 +5,10 @@
 )]
 
 mod build;
-mod codegen;
-mod lint;
 mod cluster;
+mod codegen;
 mod deploy;
+mod lint;
 mod setup;
 mod shell;
 mod test;
