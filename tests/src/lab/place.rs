@@ -108,21 +108,10 @@ impl Place {
 
     /// The words in front of a command that make it run in this place.
     pub fn enter_words(&self) -> Result<Vec<String>> {
-        let words = [
-            binary("probe")?.as_os_str(),
-            "enter".as_ref(),
-            "--netns".as_ref(),
-            self.netns.as_ref(),
-            "--cgroup".as_ref(),
-            self.cgroup.as_os_str(),
-            "--".as_ref(),
-        ];
-        let words = words.map(|word| {
-            word.to_str()
-                .map(str::to_owned)
-                .context("a path is no text")
-        });
-        words.into_iter().collect()
+        let command = self.command("")?;
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words = words.filter(|word| !word.is_empty());
+        words.map(|word| word.to_str().map(str::to_owned).context("a path is no text")).collect()
     }
 
     /// A command that will run in this place.
