@@ -2,6 +2,7 @@
 //!
 //! Control flows one way: `watch` → `model` → `compile` → `plan` → `tables` (ARCHITECTURE.md).
 
+pub mod attach;
 pub mod model;
 pub mod plan;
 pub mod tables;

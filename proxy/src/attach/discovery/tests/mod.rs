@@ -1,0 +1,5 @@
+//! Discovery, as a table and against the kernel.
+
+mod classification;
+mod cni_cache;
+mod kernel;

@@ -1,0 +1,8 @@
+//! Devices and links: which network devices are pods', and the programs on them.
+
+pub mod discovery;
+pub mod netlink;
+pub mod sockets;
+
+#[cfg(test)]
+pub(crate) mod testing;
