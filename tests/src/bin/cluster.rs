@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use tests::control_plane::{ControlPlane, Lifetime, Place, programs};
+use tests::control_plane::{ControlPlane, Site, programs};
 
 /// A real Kubernetes control plane on loopback, without nodes
 #[derive(Parser)]
@@ -64,7 +64,7 @@ fn up(dir: &Path, out: &mut impl Write) -> Result<()> {
             plane.resume()?;
             plane
         }
-        None => ControlPlane::start(dir, Place::LOOPBACK, 1, Lifetime::Detached)?,
+        None => ControlPlane::start(dir, Site::LOOPBACK, 1)?,
     };
     let seconds = started.elapsed().as_secs_f32();
     writeln!(out, "{} is ready after {seconds:.1} s", plane.server_url(0))?;

@@ -6,10 +6,8 @@
 use std::{
     fs,
     fs::File,
-    io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{LazyLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -22,15 +20,6 @@ use super::programs::tail;
 
 /// A program that has not ended this long after SIGTERM gets SIGKILL.
 const TERM_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a program lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    /// Ended by the kernel when this process ends, however that comes about.
-    Bound,
-    /// Until it is stopped, by whichever process.
-    Detached,
-}
 
 /// A program that was started, perhaps by another process.
 #[derive(Debug)]
@@ -53,28 +42,23 @@ struct Record {
 
 impl Daemon {
     /// Starts `command` with its output appended to `NAME.log`, and leaves `NAME.pid` beside it.
-    pub(super) fn start(dir: &Path, name: &str, args: &[String], life: Lifetime) -> Result<Self> {
+    pub(super) fn start(dir: &Path, name: &str, args: &[String]) -> Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("open {}", log.display()))?;
         let errors = output
             .try_clone()
             .with_context(|| format!("share {}", log.display()))?;
-        let mut command = match life {
-            // Both replace themselves by the program: its process id is the one we get.
-            Lifetime::Bound => Command::new("setpriv"),
-            Lifetime::Detached => Command::new("setsid"),
-        };
-        if life == Lifetime::Bound {
-            command.args(["--pdeathsig", "KILL"]);
-        }
-        command
+        // In a session of its own it outlives the terminal; `setsid` replaces itself by the program,
+        // whose process id is the one we get.
+        let child = Command::new("setsid")
             .arg("--")
             .args(args)
             .stdin(Stdio::null())
             .stdout(output)
-            .stderr(errors);
-        let child = spawn_bound(command).with_context(|| format!("start {name}"))?;
+            .stderr(errors)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
         let pid = i32::try_from(child.id()).context("a process id is an i32")?;
         let record = Record {
             pid,
@@ -151,25 +135,4 @@ fn start_time(pid: i32) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
-}
-
-/// Starts a child from a thread that lives as long as this process.
-///
-/// The kernel delivers the parent-death signal when the *thread* that made the child ends, and a
-/// test's thread ends with the test.
-fn spawn_bound(command: Command) -> io::Result<Child> {
-    type Job = (Command, mpsc::Sender<io::Result<Child>>);
-    static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
-        let (jobs, queue) = mpsc::channel::<Job>();
-        thread::spawn(move || {
-            for (mut command, reply) in queue {
-                // The caller waits for it, so it is there.
-                let _ = reply.send(command.spawn());
-            }
-        });
-        jobs
-    });
-    let (reply, answer) = mpsc::channel();
-    SPAWNER.send((command, reply)).map_err(io::Error::other)?;
-    answer.recv().map_err(io::Error::other)?
 }

@@ -30,7 +30,7 @@ impl ControlPlane {
     }
 
     pub(super) fn api_server_flags(&self, index: usize) -> Vec<String> {
-        let address = self.state.place.address;
+        let address = self.state.site.address;
         // An EndpointSlice with a loopback address is invalid, so there the `kubernetes` Service
         // stays without endpoints.
         let reconciler = if address.is_loopback() {

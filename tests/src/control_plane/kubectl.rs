@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// What every call of kubectl has in common.
 #[derive(Clone, Debug)]
@@ -41,8 +42,8 @@ impl Kubectl {
     ///
     /// # Errors
     /// The API server refused it.
-    pub fn patch_status(&self, namespace: &str, object: &str, status: &str) -> Result<()> {
-        let patch = format!(r#"{{"status":{status}}}"#);
+    pub fn patch_status(&self, namespace: &str, object: &str, status: &Value) -> Result<()> {
+        let patch = serde_json::json!({"status": status}).to_string();
         let patch = [
             "patch",
             object,

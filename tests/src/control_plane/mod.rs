@@ -6,6 +6,7 @@
 mod daemon;
 mod flags;
 mod kubectl;
+pub mod objects;
 mod pki;
 pub mod programs;
 
@@ -21,12 +22,12 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+pub use self::kubectl::Kubectl;
 use self::{
     daemon::Daemon,
     pki::{Pki, User},
     programs::Programs,
 };
-pub use self::{daemon::Lifetime, kubectl::Kubectl};
 
 /// From start to ready takes 3 s on two idle cores.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,18 +37,18 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
 /// Where a control plane runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Place {
+pub struct Site {
     /// Its address. Pods cannot reach one on loopback through the `kubernetes` Service.
     pub address: IpAddr,
-    /// The network namespace that has the address; this process's if there is none.
-    pub netns: Option<PathBuf>,
+    /// The words in front of a command that make it run where the address is and all ports are
+    /// free, in a network namespace made for it. None: run it here.
+    pub enter: Vec<String>,
 }
 
 /// A control plane with any number of API servers over one etcd.
 pub struct ControlPlane {
     dir: PathBuf,
     programs: Programs,
-    life: Lifetime,
     state: State,
     etcd: Option<Daemon>,
     api_servers: Vec<Option<Daemon>>,
@@ -57,7 +58,7 @@ pub struct ControlPlane {
 /// What another process has to know to find the control plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct State {
-    place: Place,
+    site: Site,
     etcd_port: u16,
     peer_port: u16,
     api_ports: Vec<u16>,
@@ -72,27 +73,19 @@ pub struct ProcessStatus {
     pub log: PathBuf,
 }
 
-// === impl Place ===
+// === impl Site ===
 
-impl Place {
+impl Site {
     /// The machine's own loopback.
     pub const LOOPBACK: Self = Self {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        netns: None,
+        enter: Vec::new(),
     };
 
-    /// The words in front of a command that make it run there.
     fn command(&self, program: &Path) -> Vec<String> {
-        let enter = self.netns.as_ref().map(|netns| {
-            [
-                "nsenter".to_owned(),
-                format!("--net={}", netns.display()),
-                "--".to_owned(),
-            ]
-        });
-        enter
-            .into_iter()
-            .flatten()
+        self.enter
+            .iter()
+            .cloned()
             .chain([program.display().to_string()])
             .collect()
     }
@@ -105,13 +98,13 @@ impl ControlPlane {
     ///
     /// # Errors
     /// A program is missing, or ended, or is not ready in time.
-    pub fn start(dir: &Path, place: Place, api_servers: usize, life: Lifetime) -> Result<Self> {
+    pub fn start(dir: &Path, site: Site, api_servers: usize) -> Result<Self> {
         let programs = programs::obtain()?;
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-        let state = State::new(place, api_servers)?;
+        let state = State::new(site, api_servers)?;
         let server = state.server_url(0);
         let pki = Pki::create(&dir.join("pki"))?;
-        pki.issue_server(&[state.place.address, IpAddr::V4(Ipv4Addr::LOCALHOST)])?;
+        pki.issue_server(&[state.site.address, IpAddr::V4(Ipv4Addr::LOCALHOST)])?;
         let admin = User {
             name: "admin",
             group: Some("system:masters"),
@@ -125,7 +118,7 @@ impl ControlPlane {
         let text = serde_json::to_string(&state).context("write the control plane's state")?;
         let path = dir.join(STATE_FILE);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-        let mut plane = Self::assemble(dir, programs, state, life);
+        let mut plane = Self::assemble(dir, programs, state);
         plane.resume()?;
         Ok(plane)
     }
@@ -142,7 +135,7 @@ impl ControlPlane {
         let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         let state: State =
             serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?;
-        let mut plane = Self::assemble(dir, programs::obtain()?, state, Lifetime::Detached);
+        let mut plane = Self::assemble(dir, programs::obtain()?, state);
         plane.etcd = Daemon::find(dir, "etcd");
         plane.controller_manager = Daemon::find(dir, CONTROLLER_MANAGER);
         for index in 0..plane.api_servers.len() {
@@ -151,13 +144,12 @@ impl ControlPlane {
         Ok(Some(plane))
     }
 
-    fn assemble(dir: &Path, programs: Programs, state: State, life: Lifetime) -> Self {
+    fn assemble(dir: &Path, programs: Programs, state: State) -> Self {
         let api_servers = state.api_ports.iter().map(|_| None).collect();
         let dir = dir.to_owned();
         Self {
             dir,
             programs,
-            life,
             state,
             etcd: None,
             api_servers,
@@ -211,6 +203,12 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Whether that API server has been started and not stopped.
+    #[must_use]
+    pub fn is_running(&self, index: usize) -> bool {
+        self.api_servers[index].is_some()
+    }
+
     /// Kills an API server, as a crash would: its connections end at once.
     ///
     /// # Errors
@@ -227,10 +225,6 @@ impl ControlPlane {
     /// # Errors
     /// One of the processes does not end; the others have been ended.
     pub fn stop(mut self) -> Result<()> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<()> {
         let servers = self.api_servers.iter_mut().map(Option::take);
         let clients = [self.controller_manager.take()]
             .into_iter()
@@ -252,7 +246,7 @@ impl ControlPlane {
     /// kubectl as the administrator, through another API server.
     #[must_use]
     pub fn kubectl_to(&self, index: usize) -> Kubectl {
-        let mut command = self.state.place.command(&self.programs.kubectl);
+        let mut command = self.state.site.command(&self.programs.kubectl);
         command.extend(["--server".to_owned(), self.state.server_url(index)]);
         let cache_dir = self.dir.join("kubectl-cache");
         Kubectl {
@@ -319,19 +313,9 @@ impl ControlPlane {
     }
 
     fn spawn(&self, name: &str, program: &Path, flags: &[String]) -> Result<Daemon> {
-        let mut command = self.state.place.command(program);
+        let mut command = self.state.site.command(program);
         command.extend_from_slice(flags);
-        Daemon::start(&self.dir, name, &command, self.life)
-    }
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        if self.life == Lifetime::Bound
-            && let Err(error) = self.end()
-        {
-            programs::say(&format!("{error:#}"));
-        }
+        Daemon::start(&self.dir, name, &command)
     }
 }
 
@@ -339,11 +323,11 @@ impl Drop for ControlPlane {
 
 impl State {
     /// Takes ports that are free; in a namespace of its own, every port is.
-    fn new(place: Place, api_servers: usize) -> Result<Self> {
-        if place.netns.is_some() {
+    fn new(site: Site, api_servers: usize) -> Result<Self> {
+        if !site.enter.is_empty() {
             let api_ports = (6443..).take(api_servers).collect();
             return Ok(Self {
-                place,
+                site,
                 etcd_port: 2379,
                 peer_port: 2380,
                 api_ports,
@@ -351,9 +335,9 @@ impl State {
         }
         // All are held until all are known, so that none is given twice.
         let listeners: Vec<TcpListener> = (0..api_servers + 2)
-            .map(|_| TcpListener::bind(SocketAddr::new(place.address, 0)))
+            .map(|_| TcpListener::bind(SocketAddr::new(site.address, 0)))
             .collect::<Result<_, _>>()
-            .with_context(|| format!("find free ports of {}", place.address))?;
+            .with_context(|| format!("find free ports of {}", site.address))?;
         let ports: Vec<u16> = listeners
             .iter()
             .map(|listener| listener.local_addr().map(|address| address.port()))
@@ -364,7 +348,7 @@ impl State {
         };
         let api_ports = api_ports.to_vec();
         Ok(Self {
-            place,
+            site,
             etcd_port: *etcd_port,
             peer_port: *peer_port,
             api_ports,
@@ -378,7 +362,7 @@ impl State {
     fn server_url(&self, index: usize) -> String {
         format!(
             "https://{}",
-            SocketAddr::new(self.place.address, self.api_ports[index])
+            SocketAddr::new(self.site.address, self.api_ports[index])
         )
     }
 }
