@@ -7,6 +7,7 @@
 mod build;
 mod cluster;
 mod codegen;
+mod demo;
 mod deploy;
 mod lint;
 mod setup;
@@ -34,6 +35,7 @@ enum Command {
     /// Make Switchboard the service proxy of a conformance lab that is up
     Deploy(deploy::Args),
     Build(build::Args),
+    Demo(demo::Args),
     Test(test::Args),
     Lint(lint::Args),
     Codegen(codegen::Args),
@@ -45,7 +47,12 @@ fn main() -> ExitCode {
         Command::Cluster(args) => cluster::run(&args),
         Command::Deploy(args) => deploy::run(&args),
         Command::Build(args) => build::run(args),
-        Command::Test(args) => test::run(args),
+        Command::Demo(args) => demo::run(&args),
+        // Its last line counts the tests, so it tells a failure by its exit status alone.
+        Command::Test(args) => match test::run(args) {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
         Command::Lint(args) => lint::run(args),
         Command::Codegen(args) => codegen::run(args),
     };

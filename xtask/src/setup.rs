@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{is_root, lookup_program, run as sh};
+use crate::shell::{cargo, is_root, lookup_program, run as sh};
 use crate::toolchain::{self, LINKER_VERSION, Missing, Toolchain};
 
 /// Find or install what builds and tests need: the BPF compiler and linker, iproute2, ethtool.
@@ -18,20 +18,40 @@ use crate::toolchain::{self, LINKER_VERSION, Missing, Toolchain};
 /// Installs with rustup, cargo and, as root, apt-get; otherwise prints the line to run. Takes
 /// less than a second if everything is there.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Also install what only `lint` runs: cargo-deny and typos, some minutes of compiling.
+    #[arg(long)]
+    lint: bool,
+}
 
 /// Programs that builds and tests run, and the Debian packages that bring them.
 const PROGRAMS: [(&str, &str); 3] = [("cc", "gcc"), ("ip", "iproute2"), ("ethtool", "ethtool")];
+/// Programs of `lint` alone: name, crate, version.
+const LINT_PROGRAMS: [(&str, &str, &str); 2] = [
+    ("cargo-deny", "cargo-deny", "0.20.2"),
+    ("typos", "typos-cli", "1.52.0"),
+];
 const COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 const BPFFS: &str = "/sys/fs/bpf";
 
-pub(crate) fn run(_args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let started = Instant::now();
     let toolchain = ensure()?;
+    if args.lint {
+        for (name, package, version) in LINT_PROGRAMS {
+            if lookup_program(name).is_none() {
+                install_crate(package, version)?;
+            }
+        }
+    }
     println!("compiler  {}", toolchain.rustc.display());
     println!("llvm      {}", toolchain.llvm.display());
     println!("linker    {} {LINKER_VERSION}", toolchain.linker.display());
-    for (name, _) in PROGRAMS {
+    let lint_programs = LINT_PROGRAMS
+        .iter()
+        .map(|(name, ..)| name)
+        .filter(|_| args.lint);
+    for name in PROGRAMS.iter().map(|(name, _)| name).chain(lint_programs) {
         let path = lookup_program(name).context("a program that was found is gone")?;
         println!("{name:<9} {}", path.display());
     }
@@ -77,15 +97,14 @@ fn install(missing: Missing) -> Result<()> {
     match missing {
         Missing::Source => install_compiler(),
         Missing::Llvm => bail!("{missing}: install rust-src for a rustup toolchain instead"),
-        Missing::Linker => sh(Command::new("cargo").args([
-            "install",
-            "bpf-linker",
-            "--version",
-            LINKER_VERSION,
-            "--locked",
-            "--force",
-        ])),
+        Missing::Linker => install_crate("bpf-linker", LINKER_VERSION),
     }
+}
+
+fn install_crate(package: &str, version: &str) -> Result<()> {
+    // Another version may be there already.
+    let mut command = cargo("install");
+    sh(command.args([package, "--version", version, "--locked", "--force"]))
 }
 
 fn install_compiler() -> Result<()> {

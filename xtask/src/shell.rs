@@ -68,11 +68,13 @@ pub(crate) fn line_of(command: &Command) -> String {
         .join(" ")
 }
 
-/// Where a program of this name is, if on the path or where administrators' programs are.
+/// Where a program of this name is: on the path, or where administrators' and cargo's are.
 pub(crate) fn lookup_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
+    let cargo_bin = env::home_dir().map(|home| home.join(".cargo/bin"));
     env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
+        .chain(cargo_bin)
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every suite, phase by phase with times, and one line that counts.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -45,7 +45,7 @@ struct Counts {
     skipped: u32,
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     setup::ensure()?;
     step("build", || {
         sh(cargo("build").args(["--locked", "--bins"]))?;
@@ -74,9 +74,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
             .args(tests);
         total = total.and(phase(name, &mut command)?);
     }
+    if total.failed > 0 {
+        eprintln!("error: tests failed");
+    }
     println!("{total}");
-    ensure!(total.failed == 0, "{} tests failed", total.failed);
-    Ok(())
+    Ok(if total.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The suites that have tests of a wanted name, in order, with the full names of those tests.
