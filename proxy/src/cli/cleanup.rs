@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Ending, PIN_DIR, Streams};
-use crate::attach::links;
+use super::{Ending, Streams};
+use crate::{attach::links, config::PIN_DIR};
 
 /// Take everything of Switchboard out of the kernel: programs, links and maps
 ///

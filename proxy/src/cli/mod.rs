@@ -6,12 +6,13 @@ mod agent;
 mod cleanup;
 mod client;
 mod completion;
-pub mod config;
 mod dump;
 mod output;
 mod pinned;
 mod service;
 mod status;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod version;
 
@@ -19,8 +20,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-pub const PIN_DIR: &str = "/sys/fs/bpf/switchboard";
-pub const RUN_DIR: &str = "/run/switchboard";
+use crate::config::{PIN_DIR, RUN_DIR};
 
 /// An eBPF service proxy for Kubernetes nodes: the agent, and what shows and explains its work
 #[derive(Debug, Parser)]
@@ -38,7 +38,7 @@ const EXIT_HELP: &str = "Exit status:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Agent(Box<config::AgentArgs>),
+    Agent(Box<agent::Args>),
     Status(status::Args),
     #[command(subcommand)]
     Service(service::Command),

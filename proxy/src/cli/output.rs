@@ -21,7 +21,7 @@ pub(super) enum Format {
 pub(super) struct Output {
     /// How to write the answer
     #[arg(
-        short,
+        short = 'o',
         long = "output",
         value_enum,
         value_name = "FORMAT",

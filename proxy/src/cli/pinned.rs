@@ -9,12 +9,8 @@ use crate::tables::{Access, BpfTables, PinDir};
 
 /// Opens the maps for reading and says on standard error that no agent speaks here.
 pub(super) fn open(location: &Location, streams: &mut Streams<'_>) -> anyhow::Result<BpfTables> {
-    let tables = read(location).with_context(|| {
-        format!(
-            "no agent answers in {}, and its maps cannot be read",
-            location.run_dir.display()
-        )
-    })?;
+    let tables = read(location)
+        .with_context(|| format!("no agent answers in {}", location.run_dir.display()))?;
     note(
         streams,
         format_args!(

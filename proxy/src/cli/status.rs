@@ -190,3 +190,153 @@ fn join(addrs: &[IpAddr]) -> String {
         .collect::<Vec<_>>()
         .join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{
+        cli::testing::{FakeAgent, run},
+        observe::{
+            Query,
+            snapshot::{Apply, NodeStatus, SourceStatus},
+        },
+    };
+
+    fn status() -> Status {
+        let endpoint = |ifname: &str, ifindex, state, addr: &str, pod: Option<&str>| Endpoint {
+            ifname: ifname.to_owned(),
+            ifindex,
+            state,
+            addresses: vec![addr.parse().unwrap()],
+            pod: pod.map(str::to_owned),
+        };
+        Status {
+            version: "0.1.0".to_owned(),
+            pid: 4711,
+            started: "2026-01-02T03:04:05Z".parse().unwrap(),
+            node: NodeStatus {
+                name: "node-1".to_owned(),
+                found: true,
+                addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+                zone: Some("a".to_owned()),
+            },
+            source: SourceStatus {
+                kind: "directory".to_owned(),
+                location: "/objects".to_owned(),
+                synced: [("Pod".to_owned(), false), ("Service".to_owned(), true)].into(),
+            },
+            attach: "tcx".to_owned(),
+            cgroup: "/sys/fs/cgroup".to_owned(),
+            service_ports: 2,
+            writes_total: 12,
+            last_apply: Some(Apply {
+                at: "2026-01-02T03:04:06Z".parse().unwrap(),
+                writes: 5,
+                failed: 1,
+                duration_us: 130,
+            }),
+            endpoints: vec![
+                endpoint(
+                    "veth0",
+                    7,
+                    EndpointState::Pod,
+                    "10.1.0.5",
+                    Some("default/client"),
+                ),
+                endpoint("veth1", 8, EndpointState::Unclaimed, "10.1.0.6", None),
+                endpoint("eth0", 2, EndpointState::Uplink, "10.0.0.1", None),
+            ],
+            service_cidrs: vec!["10.96.0.0/16".to_owned()],
+            diagnostics: vec![Problem {
+                object: "Service default/echo".to_owned(),
+                reason: "10.96.0.10:80/tcp belongs to Service default/older".to_owned(),
+            }],
+            tables: vec![TableUsage {
+                name: "FRONTENDS4".to_owned(),
+                used: 2,
+                capacity: 65_536,
+            }],
+            counters: vec![Counter {
+                direction: "from_pod".to_owned(),
+                verdict: "translate".to_owned(),
+                packets: 9,
+            }],
+        }
+    }
+
+    fn agent() -> FakeAgent {
+        FakeAgent::start(|query| {
+            if let Query::Status(reply) = query {
+                reply.send(status()).unwrap();
+            }
+        })
+    }
+
+    #[test]
+    fn status_shows_the_agent_and_what_is_wrong() {
+        let ran = agent().run(&["status"]);
+        assert_eq!(ran.ending.unwrap(), Ending::Done);
+        expect![[r#"
+            Node:           node-1 (10.0.0.1, fd00::1)
+            Agent:          0.1.0, pid 4711, since 2026-01-02T03:04:05Z
+            Source:         directory /objects, waiting for Pod
+            Attached:       tcx on devices, cgroup /sys/fs/cgroup
+            Service CIDRs:  10.96.0.0/16
+            Service ports:  2
+            Map writes:     12; 5 in 130 µs at 2026-01-02T03:04:06Z, 1 failed
+
+            DEVICE   INDEX   STATE       POD              ADDRESSES
+            veth0    7       pod         default/client   10.1.0.5
+            veth1    8       unclaimed   <none>           10.1.0.6
+
+            TABLE        USED   CAPACITY
+            FRONTENDS4   2      65536
+
+            DIRECTION   VERDICT     PACKETS
+            from_pod    translate   9
+
+            OBJECT                 PROBLEM
+            Service default/echo   10.96.0.10:80/tcp belongs to Service default/older
+        "#]]
+        .assert_eq(&ran.out);
+    }
+
+    #[test]
+    fn the_wide_status_lists_uplinks_too() {
+        let ran = agent().run(&["status", "-o", "wide"]);
+        assert!(ran.out.contains("eth0"), "{}", ran.out);
+    }
+
+    #[test]
+    fn programs_read_the_status_as_json_and_yaml() {
+        let agent = agent();
+        let json = agent.run(&["status", "-o", "json"]).out;
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status());
+        let yaml = agent.run(&["status", "-o", "yaml"]).out;
+        assert_eq!(serde_saphyr::from_str::<Status>(&yaml).unwrap(), status());
+    }
+
+    #[test]
+    fn a_node_without_its_object_is_said() {
+        let mut status = status();
+        status.node.found = false;
+        let mut out = Vec::new();
+        write_summary(&status, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.starts_with("Node:           node-1 (it has no Node object"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_an_agent_and_maps_the_error_says_what_to_try() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let dir = dir.path().to_str().unwrap();
+        let ran = run(&["status", "--run-dir", dir, "--pin-dir", dir]);
+        let error = format!("{:#}", ran.ending.unwrap_err()).replace(dir, "DIR");
+        expect!["no agent answers in DIR: open the maps under DIR: has an agent run here, and are you root?: cannot open the map at DIR/maps/frontends4_v1: No such file or directory (os error 2)"].assert_eq(&error);
+    }
+}

@@ -56,3 +56,41 @@ pub fn sorted(rows: impl Iterator<Item = Row>) -> Vec<Row> {
     rows.sort_unstable();
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::observe::testing;
+
+    #[test]
+    fn tables_are_rendered_in_the_order_of_addresses_and_ids() {
+        expect![[r#"
+            frontend 10.96.0.9:80/tcp service=2 reject
+            frontend 10.96.0.10:80/tcp service=1 backends=1-2
+            frontend 10.96.0.10:443/tcp service=3 drop
+            frontend [fd00:96::a]:80/tcp service=1 backends=1
+            backend 1 10.1.0.9:8080/tcp active service=1
+            backend 1 [fd00:10:1::9]:8080/tcp active service=1
+            backend 2 10.1.1.9:8080/tcp active service=1
+            backend 3 10.1.1.7:8080/tcp terminating service=1
+        "#]]
+        .assert_eq(&render(&testing::maps()));
+    }
+
+    #[test]
+    fn every_table_of_services_has_its_rows() {
+        let maps = testing::maps();
+        let rows = vips(&maps).into_iter().chain(slots(&maps));
+        expect![[r#"
+            vip 10.96.0.9
+            vip 10.96.0.10
+            vip fd00:96::a
+            slot 4 backend=2
+            slot 5 backend=1
+            slot 6 backend=1
+        "#]]
+        .assert_eq(&rows.map(|row| format!("{row}\n")).collect::<String>());
+    }
+}

@@ -9,6 +9,8 @@ mod server;
 pub mod service;
 mod simulate;
 pub mod snapshot;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod trace;
 mod world;
 

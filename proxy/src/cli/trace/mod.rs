@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 
 use super::{
     Ending, Location, Streams, client,
-    config::{self, ConfigFile},
     output::{Output, or_none},
     pinned,
 };
 use crate::{
     compile::Compiler,
+    config::{ConfigFile, canonical_node_name},
     model::{Cluster, Diagnostic},
     observe::{
         QuestionWords, World,
@@ -113,8 +113,8 @@ fn node_name(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<String> {
     for note in &file.notes {
         writeln!(streams.err, "{note}")?;
     }
-    match args.node.clone().or(file.node_name) {
-        Some(name) => Ok(config::canonical_node_name(&name)),
+    match args.node.clone().or(file.settings.node_name) {
+        Some(name) => Ok(canonical_node_name(&name)),
         None => bail!("which node? say --node NAME"),
     }
 }
@@ -155,3 +155,6 @@ fn write_answer(answer: &Answer, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,28 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Attach, LogFormat, Source};
+use super::Settings;
 
-/// Every setting is that of the flag of the same name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
-    pub node_name: Option<String>,
-    pub manifests: Option<PathBuf>,
-    pub kubeconfig: Option<PathBuf>,
-    #[serde(default)]
-    pub api_servers: Vec<String>,
-    pub pin_dir: Option<PathBuf>,
-    pub run_dir: Option<PathBuf>,
-    pub cgroup: Option<PathBuf>,
-    pub attach: Option<Attach>,
-    pub log: Option<String>,
-    pub log_format: Option<LogFormat>,
+    pub settings: Settings,
     /// What was set without effect.
-    #[serde(skip)]
     pub notes: Vec<String>,
 }
 
@@ -48,7 +34,10 @@ impl ConfigFile {
             Some("KubeProxyConfiguration") => Ok(Self::from_kube_proxy(&value)),
             Some(kind) => bail!("a {kind} is no configuration of Switchboard"),
             None if value.is_null() => Ok(Self::default()),
-            None => Ok(serde_json::from_value(value)?),
+            None => Ok(Self {
+                settings: serde_json::from_value(value)?,
+                notes: Vec::new(),
+            }),
         }
     }
 
@@ -65,29 +54,15 @@ impl ConfigFile {
         let fields = value.as_object().into_iter().flatten();
         let unused = fields.filter(|(name, value)| !used.contains(&name.as_str()) && is_set(value));
         Self {
-            node_name: text("/hostnameOverride").map(str::to_owned),
-            kubeconfig: text("/clientConnection/kubeconfig").map(PathBuf::from),
+            settings: Settings {
+                node_name: text("/hostnameOverride").map(str::to_owned),
+                kubeconfig: text("/clientConnection/kubeconfig").map(PathBuf::from),
+                ..Settings::default()
+            },
             notes: unused
                 .map(|(name, _)| format!("KubeProxyConfiguration: {name} has no effect"))
                 .collect(),
-            ..Self::default()
         }
-    }
-
-    /// Where objects come from, if the file says it.
-    pub(super) fn source(&self) -> anyhow::Result<Option<Source>> {
-        let api = self.kubeconfig.is_some() || !self.api_servers.is_empty();
-        Ok(match &self.manifests {
-            Some(_) if api => {
-                bail!("the configuration names both manifests and an API server: choose one")
-            }
-            Some(dir) => Some(Source::Directory(dir.clone())),
-            None if api => Some(Source::Api {
-                kubeconfig: self.kubeconfig.clone(),
-                servers: self.api_servers.clone(),
-            }),
-            None => None,
-        })
     }
 }
 
@@ -106,6 +81,7 @@ fn is_set(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Attach;
 
     #[test]
     fn a_setting_that_does_not_exist_is_named() {
@@ -127,22 +103,10 @@ mod tests {
     #[test]
     fn settings_are_those_of_the_flags() {
         let text = "nodeName: Edge-1\napiServers: [https://10.0.0.1:6443]\nattach: clsact\n";
-        let file = ConfigFile::parse(text).unwrap();
-        assert_eq!(file.node_name.as_deref(), Some("Edge-1"));
-        assert_eq!(file.attach, Some(Attach::Clsact));
-        assert_eq!(
-            file.source().unwrap(),
-            Some(Source::Api {
-                kubeconfig: None,
-                servers: vec!["https://10.0.0.1:6443".into()]
-            })
-        );
-    }
-
-    #[test]
-    fn two_sources_in_one_file_are_refused() {
-        let file = ConfigFile::parse("manifests: /a\nkubeconfig: /b\n").unwrap();
-        assert!(file.source().is_err());
+        let settings = ConfigFile::parse(text).unwrap().settings;
+        assert_eq!(settings.node_name.as_deref(), Some("Edge-1"));
+        assert_eq!(settings.api_servers, ["https://10.0.0.1:6443"]);
+        assert_eq!(settings.attach, Some(Attach::Clsact));
     }
 
     #[test]
@@ -153,8 +117,8 @@ mod tests {
              mode: nftables\nclusterCIDR: ''\niptables: {masqueradeAll: false, syncPeriod: 0s}\n",
         )
         .unwrap();
-        assert_eq!(file.node_name.as_deref(), Some("node-1"));
-        assert_eq!(file.kubeconfig, Some("/k".into()));
+        assert_eq!(file.settings.node_name.as_deref(), Some("node-1"));
+        assert_eq!(file.settings.kubeconfig, Some("/k".into()));
         assert_eq!(file.notes, ["KubeProxyConfiguration: mode has no effect"]);
     }
 

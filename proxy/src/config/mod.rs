@@ -1,0 +1,205 @@
+//! What an agent is told, once flags, environment, file and defaults have been weighed.
+
+mod file;
+mod settings;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde::Deserialize;
+
+pub use self::{file::ConfigFile, settings::Settings};
+
+pub const PIN_DIR: &str = "/sys/fs/bpf/switchboard";
+pub const RUN_DIR: &str = "/run/switchboard";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// tcx where the kernel has it, from Linux 6.6 on
+    #[default]
+    Auto,
+    Tcx,
+    Clsact,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Everything decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub node_name: String,
+    pub source: Source,
+    pub pin_dir: PathBuf,
+    pub run_dir: PathBuf,
+    pub cgroup: PathBuf,
+    pub attach: Attach,
+    /// A filter of `tracing_subscriber`.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// What was set without effect, for the log.
+    pub notes: Vec<String>,
+}
+
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Directory(PathBuf),
+    Api {
+        /// Without it, the service account of the pod.
+        kubeconfig: Option<PathBuf>,
+        /// Tried in turn instead of the configured one.
+        servers: Vec<String>,
+    },
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Flags win over the file, and what neither says comes from the machine or is the default.
+    pub fn new(flags: Settings, file: ConfigFile) -> anyhow::Result<Self> {
+        let settings = flags.or(file.settings);
+        let node_name = match &settings.node_name {
+            Some(name) => canonical_node_name(name),
+            None => host_name()?,
+        };
+        let cgroup = match &settings.cgroup {
+            Some(dir) => dir.clone(),
+            None => cgroup_root()?,
+        };
+        Ok(Self {
+            node_name,
+            source: Source::new(&settings)?,
+            pin_dir: settings.pin_dir.unwrap_or_else(|| PIN_DIR.into()),
+            run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR.into()),
+            cgroup,
+            attach: settings.attach.unwrap_or_default(),
+            log: settings.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: settings.log_format.unwrap_or_default(),
+            notes: file.notes,
+        })
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let api = settings.kubeconfig.is_some() || !settings.api_servers.is_empty();
+        match &settings.manifests {
+            Some(_) if api => bail!("objects come from a directory or from an API: name only one"),
+            Some(dir) => Ok(Self::Directory(dir.clone())),
+            None => Ok(Self::Api {
+                kubeconfig: settings
+                    .kubeconfig
+                    .clone()
+                    .or_else(kubeconfig_of_environment),
+                servers: settings.api_servers.clone(),
+            }),
+        }
+    }
+}
+
+fn kubeconfig_of_environment() -> Option<PathBuf> {
+    env::var_os("KUBECONFIG")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// As the kubelet registers it (services.md 3).
+pub fn canonical_node_name(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("read the host's name: say --node-name NAME")?;
+    Ok(canonical_node_name(&name))
+}
+
+fn cgroup_root() -> anyhow::Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("read the list of mounts")?;
+    find_cgroup2(&mounts).map(Path::to_owned).context(
+        "no cgroup2 hierarchy is mounted: mount one with `mount -t cgroup2 none DIR`, or say \
+         --cgroup DIR",
+    )
+}
+
+fn find_cgroup2(mounts: &str) -> Option<&Path> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (_device, dir, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then_some(Path::new(dir))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        serde_saphyr::from_str(text).unwrap()
+    }
+
+    #[track_caller]
+    fn config(flags: &str, file: &str) -> anyhow::Result<Config> {
+        let flags = format!("nodeName: ' Node-1 '\ncgroup: /cgroup\n{flags}");
+        let file = ConfigFile {
+            settings: settings(file),
+            notes: Vec::new(),
+        };
+        Config::new(settings(&flags), file)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = "manifests: /from-file\npinDir: /pins\nlog: debug\nnodeName: other\n";
+        assert_eq!(
+            config("log: warn", file).unwrap(),
+            Config {
+                node_name: "node-1".to_owned(),
+                source: Source::Directory("/from-file".into()),
+                pin_dir: "/pins".into(),
+                run_dir: "/run/switchboard".into(),
+                cgroup: "/cgroup".into(),
+                attach: Attach::Auto,
+                log: "warn".to_owned(),
+                log_format: LogFormat::Text,
+                notes: Vec::new(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_source_among_the_flags_replaces_the_one_in_the_file() {
+        let config = config("manifests: /m", "kubeconfig: /k\napiServers: [https://a]").unwrap();
+        assert_eq!(config.source, Source::Directory("/m".into()));
+    }
+
+    #[test]
+    fn a_directory_and_an_api_server_exclude_each_other() {
+        assert!(config("", "manifests: /m\napiServers: [https://a]").is_err());
+        assert!(config("kubeconfig: /k", "manifests: /m").is_ok());
+    }
+
+    #[test]
+    fn the_cgroup2_hierarchy_is_found_among_the_mounts() {
+        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw,nosuid 0 0\n";
+        assert_eq!(
+            find_cgroup2(mounts),
+            Some(Path::new("/sys/fs/cgroup/unified"))
+        );
+        assert_eq!(find_cgroup2("proc /proc proc rw 0 0\n"), None);
+    }
+}

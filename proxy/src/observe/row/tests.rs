@@ -1,0 +1,146 @@
+//! Each kind of row as its line and its JSON.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use expect_test::{Expect, expect};
+use proxy_datapath::{
+    family::{Ipv4, Ipv6, Ports},
+    tables::port_proto,
+    verdict::{Direction, DropReason},
+};
+
+use super::*;
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+const BACKEND: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 9);
+
+#[track_caller]
+fn check(row: &Row, expect: &Expect) {
+    let json = serde_json::to_string_pretty(row).unwrap();
+    expect.assert_eq(&format!("{row}\n{json}\n"));
+}
+
+fn ports(source: u16, destination: u16) -> Ports {
+    Ports::new(Port::new(source), Port::new(destination))
+}
+
+#[test]
+fn a_flow_is_both_of_its_tuples() {
+    let key = FlowKey::<Ipv4> {
+        source: CLIENT.into(),
+        destination: VIP.into(),
+        ports: ports(4000, 53),
+        proto: proto::UDP,
+    };
+    let flow = Flow {
+        source: CLIENT.into(),
+        destination: BACKEND.into(),
+        ports: ports(4000, 5353),
+        flags: flow::FORWARD | flow::CLOSING,
+        backend: 7,
+        last_seen_s: 90,
+    };
+    check(
+        &Row::flow(&key, &flow, 100),
+        &expect![[r#"
+        flow 10.1.0.5:4000 > 10.96.0.10:53 udp => 10.1.0.5:4000 > 10.1.0.9:5353 forward,closing backend=7 idle=10s
+        {
+          "table": "flow",
+          "source": "10.1.0.5:4000",
+          "destination": "10.96.0.10:53",
+          "protocol": "udp",
+          "newSource": "10.1.0.5:4000",
+          "newDestination": "10.1.0.9:5353",
+          "flags": [
+            "forward",
+            "closing"
+          ],
+          "backend": 7,
+          "idleS": 10
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_socket_remembers_either_side() {
+    let key = |flag| SocketKey::<Ipv4> {
+        cookie: [2, 1],
+        addr: BACKEND.into(),
+        port_proto: port_proto(Port::new(8080), proto::TCP) | flag,
+    };
+    let peer = SocketPeer {
+        addr: VIP.into(),
+        port_proto: port_proto(Port::new(80), proto::TCP),
+        backend: 7,
+    };
+    check(
+        &Row::socket(&key(0), &peer),
+        &expect![[r#"
+        socket 4294967298 10.1.0.9:8080/tcp frontend 10.96.0.10:80 backend=7
+        {
+          "table": "socket",
+          "cookie": 4294967298,
+          "address": "10.1.0.9:8080",
+          "protocol": "tcp",
+          "toBackend": false,
+          "peer": "10.96.0.10:80",
+          "backend": 7
+        }
+    "#]],
+    );
+    let line = Row::socket(&key(TO_BACKEND), &peer).to_string();
+    expect!["socket 4294967298 10.1.0.9:8080/tcp backend 10.96.0.10:80 backend=7"].assert_eq(&line);
+}
+
+#[test]
+fn a_fragment_names_its_datagram() {
+    let key = FragmentKey::<Ipv6> {
+        source: Ipv6Addr::LOCALHOST.into(),
+        destination: Ipv6Addr::UNSPECIFIED.into(),
+        id: 0x0102_0304_u32.to_be(),
+        proto: proto::UDP,
+    };
+    let fragment = Fragment {
+        ports: ports(4000, 53),
+        covered: 1448,
+    };
+    check(
+        &Row::fragment(&key, &fragment),
+        &expect![[r#"
+        fragment ::1 > :: udp id=16909060 ports=4000>53 covered=1448
+        {
+          "table": "fragment",
+          "source": "::1",
+          "destination": "::",
+          "protocol": "udp",
+          "id": 16909060,
+          "sourcePort": 4000,
+          "destinationPort": 53,
+          "covered": 1448
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_counter_has_names() {
+    let counter = tables::Counter {
+        direction: Direction::FromPod,
+        verdict: proxy_datapath::verdict::Verdict::Drop(DropReason::FragmentTiny),
+        packets: 3,
+    };
+    check(
+        &Row::counter(counter),
+        &expect![[r#"
+        counter from_pod fragment-tiny 3
+        {
+          "table": "counter",
+          "direction": "from_pod",
+          "verdict": "fragment-tiny",
+          "packets": 3
+        }
+    "#]],
+    );
+}
