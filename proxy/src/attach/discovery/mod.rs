@@ -7,6 +7,8 @@
 
 mod classify;
 mod cni_cache;
+mod facts;
+mod pace;
 mod scan;
 mod waits;
 mod watcher;
@@ -14,32 +16,15 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
 
 pub use classify::classify;
 pub use cni_cache::{CniCache, CniClaims, DEFAULT_DIRS};
+pub use facts::Facts;
 pub use scan::Scan;
 pub use watcher::{Options, Watcher};
 
 use crate::model::ObjectKey;
-
-/// What the sources know about this node and its pods.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The first complete lists of Nodes and Pods are in: only from then on can it be said of a
-    /// device that no pod claims it.
-    pub complete: bool,
-    /// The addresses of the Node object.
-    pub node_addrs: BTreeSet<IpAddr>,
-    /// The addresses of this node's pods, without those on the host's network and those that have
-    /// finished: their addresses may belong to others.
-    pub pods: BTreeMap<ObjectKey, Vec<IpAddr>>,
-}
 
 /// What a look found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! It looks when the kernel reports a change, when the facts change, when a wait is over, and every
 //! now and then. The first event after a quiet time is answered at once, since a new device is to be
-//! attached before its pod runs; in a storm of events most of the time is left to others.
+//! attached before its pod runs; events that keep coming and change nothing are answered less and
+//! less often.
 
 use std::{
     panic::resume_unwind,
@@ -13,12 +14,11 @@ use std::{
 use tokio::{sync::watch, task, time};
 use tracing::{info, warn};
 
-use super::{CniCache, DEFAULT_DIRS, EndpointKind, Facts, Scan, Snapshot, classify, waits::Waits};
+use super::{
+    CniCache, DEFAULT_DIRS, EndpointKind, Facts, Scan, Snapshot, classify, pace::Pace, waits::Waits,
+};
 use crate::attach::netlink::{Error, Monitor, Routing};
 
-/// Looks are at least this far apart, and this many times as far as the last one took.
-const PAUSE: Duration = Duration::from_millis(5);
-const PAUSE_PER_LOOK: u32 = 4;
 /// While something waits for a claim: the CNI plugin's cache reports no changes.
 const LOOK_WHILE_PENDING: Duration = Duration::from_secs(1);
 /// Where addresses inside pods' namespaces are not reported.
@@ -114,6 +114,7 @@ impl Watcher {
             mut look,
             mut report,
         } = self;
+        let mut pace = Pace::default();
         loop {
             let began = Instant::now();
             let known = facts.borrow_and_update().clone();
@@ -129,9 +130,9 @@ impl Watcher {
                     Err(_runtime_ends) => return Ok(()),
                 },
             };
-            report.tell(found);
+            let differs = report.tell(found);
             let again_at = began + report.patience(&monitor).min(look.patience(began));
-            time::sleep(PAUSE.max(began.elapsed() * PAUSE_PER_LOOK)).await;
+            time::sleep(pace.pause_after(began, Instant::now(), differs)).await;
             tokio::select! {
                 heard = monitor.changed() => heard?,
                 changed = facts.changed() => if changed.is_err() { return Ok(()) },
@@ -167,7 +168,8 @@ impl Look {
 // === impl Report ===
 
 impl Report {
-    fn tell(&mut self, found: Result<Snapshot, Error>) {
+    /// Says whether what was found differs from what was told before.
+    fn tell(&mut self, found: Result<Snapshot, Error>) -> bool {
         match found {
             Ok(snapshot) => {
                 if self.failing {
@@ -179,7 +181,7 @@ impl Report {
                     let differs = first || *told != snapshot;
                     *told = snapshot;
                     differs
-                });
+                })
             }
             Err(error) => {
                 if !self.failing {
@@ -187,6 +189,7 @@ impl Report {
                     warn!(error, "cannot read the devices, what is known stays in use");
                 }
                 self.failing = true;
+                false
             }
         }
     }

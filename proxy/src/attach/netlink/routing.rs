@@ -44,14 +44,17 @@ impl Routing {
         self.dump_addresses(AddressMessage::default())
     }
 
-    /// The addresses inside the namespace that we know by this number; none if it is gone.
+    /// The addresses inside the namespace that we know by this number; none if it is gone or may
+    /// not be looked into.
     pub fn addresses_in(&mut self, netnsid: i32) -> Result<Vec<Address>, Error> {
         let mut message = AddressMessage::default();
         message
             .attributes
             .push(AddressAttribute::TargetNetNsId(netnsid));
         match self.dump_addresses(message) {
-            Err(error) if error.errno() == Some(libc::EINVAL) => Ok(Vec::new()),
+            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EACCES)) => {
+                Ok(Vec::new())
+            }
             answer => answer,
         }
     }

@@ -202,6 +202,23 @@ fn veth_that_leads_out_of_the_node_is_an_uplink() {
 }
 
 #[test]
+fn namespace_that_is_gone_has_no_addresses_and_hides_no_others() {
+    let (Some(node), Some(pod)) = (Namespace::new(), Namespace::new()) else {
+        return;
+    };
+    node.veth("vethweb", &pod, "eth0");
+    pod.ip("addr add 10.1.0.9/24 dev eth0");
+    node.enter(|| {
+        let mut routing = Routing::open().unwrap();
+        let links = routing.links().unwrap();
+        let netnsid = links.iter().find_map(|link| link.netnsid).unwrap();
+        assert_eq!(routing.addresses_in(netnsid + 1).unwrap(), []);
+        let inside = routing.addresses_in(netnsid).unwrap();
+        assert!(inside.iter().any(|address| address.addr == ip("10.1.0.9")));
+    });
+}
+
+#[test]
 fn device_is_attached_at_once_and_its_addresses_follow() {
     let (Some(node), Some(pod)) = (Namespace::new(), Namespace::new()) else {
         return;
