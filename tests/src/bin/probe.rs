@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     match tests::probe::main() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tests::probe::complain(&error);
+            tests::probe::complain("probe", &error);
             ExitCode::FAILURE
         }
     }

@@ -5,10 +5,13 @@
 //! process ends (`cleanup`). All processes are in the lab's cgroup: those of node N in `nN`, which
 //! is where that node's agent attaches its socket hooks, the others in `unhooked`.
 
+pub mod agent;
 pub mod cleanup;
+mod cluster;
 pub(crate) mod netns;
 mod place;
 mod process;
+pub mod status;
 mod topology;
 
 use std::{
@@ -19,12 +22,15 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use agent::Agent;
 use anyhow::{Context, Result, ensure};
 use cleanup::{Id, Reaper};
 pub use place::Place;
 pub use process::{Load, Running, Session, binary, wait_for};
 use topology::{PodLink, Wiring};
 pub use topology::{Topology, TxOffload};
+
+use crate::scenario::objects::Objects;
 
 /// Linux has no room for longer names of devices.
 const DEVICE_NAME_MAX: usize = 15;
@@ -48,6 +54,9 @@ pub struct Lab {
     cgroup: PathBuf,
     outside: Place,
     nodes: Vec<Node>,
+    objects: Objects,
+    /// How often the objects were written.
+    generation: u16,
     id: Id,
     // Last: it removes what the others use.
     reaper: Reaper,
@@ -55,6 +64,7 @@ pub struct Lab {
 
 #[derive(Debug)]
 struct Node {
+    agent: Agent,
     host: Place,
     pods: BTreeMap<String, Place>,
     next_pod: u8,
@@ -116,6 +126,8 @@ impl Lab {
             cgroup,
             outside,
             nodes: Vec::new(),
+            objects: Objects::default(),
+            generation: 0,
             id,
             reaper,
         };
@@ -148,8 +160,25 @@ impl Lab {
         pod.unwrap_or_else(|| panic!("the lab has no pod {name}"))
     }
 
-    /// Makes a pod on a node, as a CNI plugin would.
-    pub fn add_pod(&mut self, node: u8, name: &str) -> Result<Place> {
+    pub fn agent(&self, node: u8) -> &Agent {
+        &self.node(node).agent
+    }
+
+    pub fn agent_mut(&mut self, node: u8) -> &mut Agent {
+        &mut self.node_mut(node).agent
+    }
+
+    /// Publishes the objects and starts the agent of each node.
+    pub fn start(&mut self) -> Result<()> {
+        self.write_manifests()?;
+        for node in &mut self.nodes {
+            node.agent.start()?;
+        }
+        self.wait_until_applied()
+    }
+
+    /// Makes a pod on a node, as a CNI plugin would, and its object with these labels.
+    pub fn add_pod(&mut self, node: u8, name: &str, labels: &str) -> Result<Place> {
         let device = device_of(name);
         ensure!(
             device.len() <= DEVICE_NAME_MAX,
@@ -180,21 +209,26 @@ impl Lab {
         let node = self.node_mut(node);
         node.next_pod += 1;
         node.pods.insert(name.to_owned(), pod.clone());
+        self.set_pod(name, labels)?;
         Ok(pod)
     }
 
-    /// Removes a pod with its device.
+    /// Removes a pod with its device and its object.
     pub fn remove_pod(&mut self, name: &str) -> Result<()> {
         let pod = self
             .nodes
             .iter_mut()
             .find_map(|node| node.pods.remove(name));
         let pod = pod.with_context(|| format!("the lab has no pod {name}"))?;
+        self.set(&format!("delete pod {name}"))?;
         netns::ip(None, &[format!("netns del {}", pod.netns)])
     }
 
     /// Leaves everything up when this process ends.
-    pub fn keep(self) -> Result<()> {
+    pub fn keep(mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            node.agent.leave();
+        }
         self.reaper.keep()
     }
 
@@ -243,7 +277,16 @@ impl Lab {
         };
         host.make_cgroups()?;
         self.set_tx_offload(&host, "eth0", None)?;
+        let agent = Agent::new(
+            &host,
+            &self.directory.join(&name),
+            &cgroup,
+            &self.manifests(),
+        );
+        agent.mount_bpffs()?;
+        self.set(&format!("node {name} {} {}", host.addr4(), host.addr6()))?;
         self.nodes.push(Node {
+            agent,
             host,
             pods: BTreeMap::new(),
             next_pod: FIRST_POD,
@@ -287,5 +330,6 @@ pub fn socket_text(addr: IpAddr, port: u16) -> String {
 }
 
 fn make_cgroup(path: &Path) -> Result<()> {
-    fs::create_dir(path).with_context(|| format!("make cgroup {}", path.display()))
+    // A pod may return under its name.
+    fs::create_dir_all(path).with_context(|| format!("make cgroup {}", path.display()))
 }

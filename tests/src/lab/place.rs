@@ -38,6 +38,11 @@ impl Place {
         &self.name
     }
 
+    /// For `ip netns exec`.
+    pub fn netns(&self) -> &str {
+        &self.netns
+    }
+
     pub const fn addr4(&self) -> IpAddr {
         self.addrs[0]
     }
@@ -109,9 +114,17 @@ impl Place {
     /// The words in front of a command that make it run in this place.
     pub fn enter_words(&self) -> Result<Vec<String>> {
         let command = self.command("")?;
-        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words = [command.get_program()]
+            .into_iter()
+            .chain(command.get_args());
         let words = words.filter(|word| !word.is_empty());
-        words.map(|word| word.to_str().map(str::to_owned).context("a path is no text")).collect()
+        words
+            .map(|word| {
+                word.to_str()
+                    .map(str::to_owned)
+                    .context("a path is no text")
+            })
+            .collect()
     }
 
     /// A command that will run in this place.

@@ -125,7 +125,7 @@ impl Running {
     }
 
     /// Lets it run on when this value is dropped.
-    pub(super) const fn leave(&mut self) {
+    pub const fn leave(&mut self) {
         self.left = true;
     }
 

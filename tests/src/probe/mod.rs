@@ -50,9 +50,9 @@ pub fn main() -> anyhow::Result<()> {
     }
 }
 
-pub fn complain(error: &anyhow::Error) {
-    // A probe whose standard error is gone has nobody left to tell.
-    let _ = writeln!(io::stderr(), "probe: {error:#}");
+pub fn complain(program: &str, error: &anyhow::Error) {
+    // A program whose standard error is gone has nobody left to tell.
+    let _ = writeln!(io::stderr(), "{program}: {error:#}");
 }
 
 /// Prints one JSON line and pushes it out at once: the lab waits for it.
