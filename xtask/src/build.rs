@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::setup;
-use crate::shell::{cargo, root, run as sh, step};
+use crate::shell::{cargo, cargo_path, root, run as sh, step};
+use crate::{setup, toolchain};
 
 /// Build the `switchboard` binary, with the eBPF programs inside.
 ///
@@ -54,6 +54,25 @@ pub(crate) fn release() -> Result<PathBuf> {
             .env("RUSTFLAGS", "-C target-feature=+crt-static"))
     })?;
     Ok(target_dir().join(target).join("release/switchboard"))
+}
+
+/// The programs alone, for one of LLVM's BPF processors, in the same folder as proxy/build.rs, so
+/// that nothing is compiled twice; `extra` is handed to cargo.
+pub(crate) fn programs(cpu: &str, extra: &[&str]) -> Result<()> {
+    let toolchain = setup::ensure()?;
+    sh(toolchain
+        .cargo(&cargo_path(), cpu, ARCH, &[])
+        .arg("build")
+        .args(toolchain::ARGUMENTS)
+        .args(["--bin", "switchboard-ebpf", "--target-dir"])
+        .arg(objects().join(cpu))
+        .args(extra)
+        .current_dir(root()))
+}
+
+/// Where `programs` leaves an object for each processor.
+pub(crate) fn objects() -> PathBuf {
+    target_dir().join("ebpf")
 }
 
 fn target_dir() -> PathBuf {

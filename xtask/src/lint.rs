@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::shell::{cargo, cargo_path, lookup_program, root, run as sh, step};
-use crate::{codegen, setup, toolchain};
+use crate::shell::{cargo, lookup_program, root, run as sh, step};
+use crate::{build, codegen, setup};
 
 /// Check the sources: format, clippy, the programs' warnings, licences, spelling, tidiness,
 /// generated files.
@@ -62,21 +62,10 @@ fn clippy_of_programs() -> Result<()> {
 }
 
 fn programs() -> Result<()> {
-    let toolchain = setup::ensure()?;
-    // The same flags and folder as in proxy/build.rs, so that nothing is compiled twice.
-    sh(toolchain
-        .cargo(&cargo_path(), "generic", ARCH, &[])
-        .arg("build")
-        .args(toolchain::ARGUMENTS)
-        .args([
-            "--bin",
-            "switchboard-ebpf",
-            "--target-dir",
-            "target/ebpf/generic",
-            "-Zwarnings",
-        ])
-        .args(["--config", "build.warnings=\"deny\""])
-        .current_dir(root()))
+    build::programs(
+        "generic",
+        &["-Zwarnings", "--config", "build.warnings=\"deny\""],
+    )
 }
 
 fn dependencies() -> Result<()> {

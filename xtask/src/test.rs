@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::setup;
 use crate::shell::{cargo, line_of, run as sh, step};
+use crate::{build, setup};
 
 /// Run the tests: units, then the suites of `tests/it`, cheapest first.
 ///
@@ -26,11 +26,12 @@ pub(crate) struct Args {
 
 const UNIT: &str = "unit";
 /// The suites in the order they run; one that is not named here runs after them.
-const SUITES: [&str; 8] = [
+const SUITES: [&str; 9] = [
     "tidy",
     "compile",
     "simulate",
     "abi",
+    "verifier",
     "packets",
     "differential",
     "lab",
@@ -48,6 +49,9 @@ struct Counts {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     setup::ensure()?;
     step("build", || {
+        for cpu in ["generic", "v3"] {
+            build::programs(cpu, &[])?;
+        }
         sh(cargo("build").args(["--locked", "--bins"]))?;
         sh(cargo("test").args(["--locked", "--lib", "--bins", "--test", "it", "--no-run"]))
     })?;
@@ -133,6 +137,7 @@ fn phase(name: &str, command: &mut Command) -> Result<Counts> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .env("SWITCHBOARD_EBPF_OBJECTS", build::objects())
         .spawn()
         .with_context(|| format!("start `{line}`"))?;
     let stdout = child.stdout.take().context("take a piped output")?;
