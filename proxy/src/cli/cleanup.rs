@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::{Ending, Streams};
-use crate::{attach::links, config::PIN_DIR};
+use crate::{attach::links, config::PIN_DIR, tables::PinDir};
 
 /// Take everything of Switchboard out of the kernel: programs, links and maps
 ///
@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
-    let removed = links::cleanup(&args.pin_dir, args.dry_run)
+    let removed = links::cleanup(&PinDir::new(&args.pin_dir), args.dry_run)
         .with_context(|| format!("clean up {}", args.pin_dir.display()))?;
     let verb = if args.dry_run {
         "would remove"

@@ -13,7 +13,7 @@ use super::{
     pinned,
 };
 use crate::{
-    observe::{Row, dump, service::ServicePortView},
+    observe::{Row, dump, read_names, service::ServicePortView},
     plan::MapState,
     tables::{BpfTables, FamilyMaps, FamilyTables, Tables},
 };
@@ -77,15 +77,18 @@ pub(super) fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<Endi
     Ok(Ending::Done)
 }
 
-/// What service ids stand for, if an agent is there to say it.
+/// What service ids stand for, as the agent says, or as the last one has left it.
 fn names(location: &Location) -> BTreeMap<u32, String> {
-    let views: Vec<ServicePortView> = client::ask(&location.run_dir, "/services")
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    views
-        .into_iter()
-        .filter_map(|view| Some((view.id, view.title()?)))
+    let asked = client::ask::<Vec<ServicePortView>>(&location.run_dir, "/services");
+    if let Ok(Some(views)) = asked {
+        return views
+            .into_iter()
+            .filter_map(|view| Some((view.id, view.title()?)))
+            .collect();
+    }
+    let left = read_names(&location.run_dir).unwrap_or_default();
+    left.into_iter()
+        .map(|(id, name)| (id, name.to_string()))
         .collect()
 }
 

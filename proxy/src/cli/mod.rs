@@ -34,7 +34,7 @@ const EXIT_HELP: &str = "Exit status:
   0  done
   1  it could not be done; the message on standard error says what to try
   2  the arguments are wrong
-  3  no agent runs here; what was printed comes from the maps that it left pinned";
+  3  status: no agent runs here, and what was printed is from the maps that one left pinned";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -59,7 +59,7 @@ pub struct Streams<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Done,
-    /// Answered from the pinned maps.
+    /// The status of a node without an agent.
     NoAgent,
 }
 
@@ -94,6 +94,38 @@ impl From<Ending> for ExitCode {
         match ending {
             Ending::Done => Self::SUCCESS,
             Ending::NoAgent => Self::from(3),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_in_one_line_what_it_does() {
+        fn check(command: &clap::Command) {
+            for command in command.get_subcommands() {
+                let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+                assert!(!about.is_empty() && !about.ends_with('.'), "{}: {about}", command.get_name());
+                check(command);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn completions_know_every_command() {
+        let ran = testing::run(&["completion", "bash"]);
+        for command in Cli::command().get_subcommands() {
+            assert!(ran.out.contains(command.get_name()), "{}", command.get_name());
         }
     }
 }

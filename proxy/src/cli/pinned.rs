@@ -5,21 +5,34 @@ use std::fmt::Display;
 use anyhow::Context;
 
 use super::{Location, Streams};
-use crate::tables::{Access, BpfTables, PinDir};
+use crate::{
+    observe::{Names, read_names},
+    tables::{Access, BpfTables, PinDir},
+};
+
+/// What an agent left when it ended.
+pub(super) struct Pinned {
+    pub(super) kernel: BpfTables,
+    pub(super) names: Names,
+}
 
 /// Opens the maps for reading and says on standard error that no agent speaks here.
-pub(super) fn open(location: &Location, streams: &mut Streams<'_>) -> anyhow::Result<BpfTables> {
-    let tables = read(location)
-        .with_context(|| format!("no agent answers in {}", location.run_dir.display()))?;
+pub(super) fn open(location: &Location, streams: &mut Streams<'_>) -> anyhow::Result<Pinned> {
+    let (run_dir, pin_dir) = (location.run_dir.display(), location.pin_dir.display());
+    let kernel = read(location).with_context(|| format!("no agent answers in {run_dir}"))?;
     note(
         streams,
-        format_args!(
-            "no agent answers in {}: this is from the maps pinned under {}",
-            location.run_dir.display(),
-            location.pin_dir.display()
-        ),
+        format_args!("no agent answers in {run_dir}: this is from the maps under {pin_dir}"),
     )?;
-    Ok(tables)
+    let names = read_names(&location.run_dir).unwrap_or_else(|error| {
+        // Names are a help, and tables are worth showing without.
+        let _ = writeln!(
+            streams.err,
+            "switchboard: read the names in {run_dir}: {error}"
+        );
+        Names::new()
+    });
+    Ok(Pinned { kernel, names })
 }
 
 pub(super) fn read(location: &Location) -> anyhow::Result<BpfTables> {

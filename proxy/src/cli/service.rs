@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use super::{
     Ending, Location, Streams, client,
     output::{Output, or_none, write_columns},
-    pinned,
+    pinned::{self, Pinned},
 };
 use crate::{
     observe::{
@@ -63,9 +63,8 @@ pub(super) fn run(command: &Command, streams: &mut Streams<'_>) -> anyhow::Resul
 }
 
 fn list(args: &ListArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
-    let (mut views, ending) = fetch(&args.location, streams)?;
-    // Without an agent there are no names to choose by.
-    if !args.all_namespaces && ending == Ending::Done {
+    let (mut views, named) = fetch(&args.location, streams)?;
+    if !args.all_namespaces && named {
         views.retain(|view| view.namespace.as_deref() == Some(&args.namespace));
     }
     if views.is_empty() && !args.all_namespaces {
@@ -78,7 +77,7 @@ fn list(args: &ListArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
     let wide = args.output.is_wide();
     args.output
         .write(streams.out, &views, |out| write_list(&views, wide, out))?;
-    Ok(ending)
+    Ok(Ending::Done)
 }
 
 fn get(args: &GetArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
@@ -86,9 +85,9 @@ fn get(args: &GetArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
         .name
         .split_once('/')
         .unwrap_or((&args.namespace, &args.name));
-    let (mut views, ending) = fetch(&args.location, streams)?;
-    if ending == Ending::NoAgent {
-        bail!("only a running agent knows which Service is {name}; `service list` shows ids");
+    let (mut views, named) = fetch(&args.location, streams)?;
+    if !named {
+        bail!("no agent has left a name for any Service here; `service list` shows their ids");
     }
     views.retain(|view| {
         view.namespace.as_deref() == Some(namespace) && view.name.as_deref() == Some(name)
@@ -101,21 +100,21 @@ fn get(args: &GetArgs, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
     }
     args.output
         .write(streams.out, &views, |out| write_details(&views, out))?;
-    Ok(ending)
+    Ok(Ending::Done)
 }
 
-/// From the agent, or without names from the pinned maps.
+/// From the agent, or from the pinned maps; and whether there are names to choose by.
 fn fetch(
     location: &Location,
     streams: &mut Streams<'_>,
-) -> anyhow::Result<(Vec<ServicePortView>, Ending)> {
+) -> anyhow::Result<(Vec<ServicePortView>, bool)> {
     if let Some(views) = client::ask(&location.run_dir, "/services")? {
-        return Ok((views, Ending::Done));
+        return Ok((views, true));
     }
-    let maps = pinned::open(location, streams)?
-        .dump()
-        .context("read the service tables")?;
-    Ok((views(&World::nameless(&maps)), Ending::NoAgent))
+    let Pinned { kernel, names } = pinned::open(location, streams)?;
+    let maps = kernel.dump().context("read the service tables")?;
+    let world = World::pinned(&maps, names);
+    Ok((views(&world), world.has_names()))
 }
 
 /// One line for each frontend.
@@ -238,7 +237,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::testing::FakeAgent,
-        observe::{Query, testing},
+        observe::{Names, Query, testing},
     };
 
     /// Two of the tables' three services have names.
@@ -246,7 +245,7 @@ mod tests {
         FakeAgent::start(|query| {
             if let Query::Services(reply) = query {
                 let maps = testing::maps();
-                let mut views = views(&World::nameless(&maps));
+                let mut views = views(&World::pinned(&maps, Names::new()));
                 views.retain(|view| view.id != 3);
                 for view in &mut views {
                     let namespace = if view.id == 1 {

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<Endi
         })?;
         return Ok(Ending::Done);
     }
-    let maps = pinned::open(&args.location, streams)?;
+    let maps = pinned::open(&args.location, streams)?.kernel;
     let tables = maps.usage().context("count the entries of the tables")?;
     let counters = maps.counters().context("read the counters")?;
     let pinned = Pinned {

@@ -3,16 +3,14 @@
 mod file;
 mod settings;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Deserialize;
 
 pub use self::{file::ConfigFile, settings::Settings};
+use crate::attach::links::cgroup2_mount;
 
 pub const PIN_DIR: &str = "/sys/fs/bpf/switchboard";
 pub const RUN_DIR: &str = "/run/switchboard";
@@ -75,7 +73,10 @@ impl Config {
         };
         let cgroup = match &settings.cgroup {
             Some(dir) => dir.clone(),
-            None => cgroup_root()?,
+            None => cgroup2_mount().context(
+                "no cgroup2 hierarchy is mounted: mount one with `mount -t cgroup2 none DIR`, or \
+                 say --cgroup DIR",
+            )?,
         };
         Ok(Self {
             node_name,
@@ -127,22 +128,6 @@ fn host_name() -> anyhow::Result<String> {
     Ok(canonical_node_name(&name))
 }
 
-fn cgroup_root() -> anyhow::Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("read the list of mounts")?;
-    find_cgroup2(&mounts).map(Path::to_owned).context(
-        "no cgroup2 hierarchy is mounted: mount one with `mount -t cgroup2 none DIR`, or say \
-         --cgroup DIR",
-    )
-}
-
-fn find_cgroup2(mounts: &str) -> Option<&Path> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let (_device, dir, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == "cgroup2").then_some(Path::new(dir))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,16 +175,5 @@ mod tests {
     fn a_directory_and_an_api_server_exclude_each_other() {
         assert!(config("", "manifests: /m\napiServers: [https://a]").is_err());
         assert!(config("kubeconfig: /k", "manifests: /m").is_ok());
-    }
-
-    #[test]
-    fn the_cgroup2_hierarchy_is_found_among_the_mounts() {
-        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw,nosuid 0 0\n";
-        assert_eq!(
-            find_cgroup2(mounts),
-            Some(Path::new("/sys/fs/cgroup/unified"))
-        );
-        assert_eq!(find_cgroup2("proc /proc proc rw 0 0\n"), None);
     }
 }

@@ -3,6 +3,7 @@
 //! Everything here only looks: a trace runs on tables that it could not write to if it tried.
 
 pub mod dump;
+mod names;
 mod query;
 mod row;
 mod server;
@@ -14,8 +15,9 @@ pub(crate) mod testing;
 pub mod trace;
 mod world;
 
+pub use names::{NAMES_FILE, NameFile, Names, PortName, read_names};
 pub use query::Query;
 pub use row::Row;
 pub(crate) use server::{Failure, QuestionWords};
 pub use server::{SOCKET_NAME, Server, ServerError};
-pub use world::{PortName, World};
+pub use world::{World, names};

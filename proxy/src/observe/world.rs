@@ -1,39 +1,20 @@
 //! What is known when a question comes: the tables, and names for them if there is a model.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+use super::{Names, PortName};
 use crate::{
-    compile::Compiler,
+    compile::{Compiler, ServicePortState},
     model::{Cluster, ObjectKey, Pod, ServiceType},
     plan::MapState,
 };
-
-/// The service port that a service id stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortName {
-    pub service: ObjectKey,
-    /// Empty for the only port of a Service that names none.
-    pub port: Arc<str>,
-}
 
 /// The tables of this node, and what the numbers in them mean.
 #[derive(Debug)]
 pub struct World<'a> {
     pub maps: &'a MapState,
-    names: BTreeMap<u32, PortName>,
+    names: Names,
     cluster: Option<&'a Cluster>,
-}
-
-// === impl PortName ===
-
-impl fmt::Display for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.port.is_empty() {
-            self.service.fmt(f)
-        } else {
-            write!(f, "{}:{}", self.service, self.port)
-        }
-    }
 }
 
 // === impl World ===
@@ -41,27 +22,25 @@ impl fmt::Display for PortName {
 impl<'a> World<'a> {
     /// `maps` are the desired tables or the actual ones, as the question wants.
     pub fn new(maps: &'a MapState, compiler: &Compiler, cluster: &'a Cluster) -> Self {
-        let names = compiler.services().map(|port| {
-            let name = PortName {
-                service: port.service.clone(),
-                port: port.port.clone(),
-            };
-            (port.id, name)
-        });
         Self {
             maps,
-            names: names.collect(),
+            names: names(compiler),
             cluster: Some(cluster),
         }
     }
 
-    /// Tables alone, as they are pinned while no agent runs.
-    pub const fn nameless(maps: &'a MapState) -> Self {
+    /// Tables as they are pinned while no agent runs, and the names that the last one left.
+    pub const fn pinned(maps: &'a MapState, names: Names) -> Self {
         Self {
             maps,
-            names: BTreeMap::new(),
+            names,
             cluster: None,
         }
+    }
+
+    /// Whether anything has a name.
+    pub fn has_names(&self) -> bool {
+        !self.names.is_empty()
     }
 
     pub const fn cluster(&self) -> Option<&'a Cluster> {
@@ -117,4 +96,18 @@ impl<'a> World<'a> {
             .filter_map(|endpoint| Some((endpoint.addr, endpoint.node.clone()?)))
             .collect()
     }
+}
+
+/// What the compiler's service ids stand for.
+pub fn names(compiler: &Compiler) -> Names {
+    let name = |port: &ServicePortState| {
+        (
+            port.id,
+            PortName {
+                service: port.service.clone(),
+                port: port.port.clone(),
+            },
+        )
+    };
+    compiler.services().map(name).collect()
 }

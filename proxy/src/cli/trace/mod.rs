@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use super::{
     Ending, Location, Streams, client,
     output::{Output, or_none},
-    pinned,
+    pinned::{self, Pinned},
 };
 use crate::{
     compile::Compiler,
@@ -65,13 +65,13 @@ pub(super) fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<Endi
         to: args.to,
         at: args.at,
     };
-    let (answer, ending) = match &args.manifests {
-        Some(dir) => (offline(args, dir, &question, streams)?, Ending::Done),
+    let answer = match &args.manifests {
+        Some(dir) => offline(args, dir, &question, streams)?,
         None => live(&args.location, &question, streams)?,
     };
     args.output
         .write(streams.out, &answer, |out| write_answer(&answer, out))?;
-    Ok(ending)
+    Ok(Ending::Done)
 }
 
 /// From a directory of objects.
@@ -124,15 +124,14 @@ fn live(
     location: &Location,
     question: &Question,
     streams: &mut Streams<'_>,
-) -> anyhow::Result<(Answer, Ending)> {
+) -> anyhow::Result<Answer> {
     let words = QuestionWords::from(question);
     if let Some(answer) = client::ask(&location.run_dir, &format!("/trace?{words}"))? {
-        return Ok((answer, Ending::Done));
+        return Ok(answer);
     }
-    let maps = pinned::open(location, streams)?
-        .dump()
-        .context("read the service tables")?;
-    Ok((answer(question, &World::nameless(&maps))?, Ending::NoAgent))
+    let Pinned { kernel, names } = pinned::open(location, streams)?;
+    let maps = kernel.dump().context("read the service tables")?;
+    Ok(answer(question, &World::pinned(&maps, names))?)
 }
 
 fn write_answer(answer: &Answer, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     cli::testing::{FakeAgent, Ran, run},
-    observe::{Query, testing},
+    observe::{Names, Query, testing},
 };
 
 const CLUSTER: &str = include_str!("cluster.yaml");
@@ -243,14 +243,52 @@ fn what_is_no_frontend_passes(#[case] question: &str) {
 #[test]
 fn programs_read_every_field_of_the_answer() {
     let dir = directory(&[("cluster.yaml", CLUSTER)]);
-    expect![""].assert_eq(
+    expect![[r#"
+        {
+          "outcome": "translate",
+          "frontend": {
+            "namespace": "default",
+            "name": "echo",
+            "port": "http",
+            "kind": "ClusterIP"
+          },
+          "backends": [
+            "10.1.1.9:8080",
+            "10.1.2.9:8080"
+          ],
+          "source": "mixed",
+          "reason": null,
+          "steps": [
+            "10.1.1.9 is pod default/echo-1 of node node-1",
+            "a pod's TCP is decided over when its socket connects, or else by from_pod",
+            "10.96.0.10:80/tcp is frontend default/echo:http",
+            "one of 2 is drawn, the source is mixed"
+          ]
+        }
+    "#]]
+    .assert_eq(
         &trace(
             dir.path(),
             &["--from", "10.1.1.9", "--to", "10.96.0.10:80/tcp"],
         )
         .out,
     );
-    expect![""].assert_eq(
+    expect![[r#"
+        {
+          "outcome": "pass",
+          "frontend": null,
+          "backends": [],
+          "source": null,
+          "reason": null,
+          "steps": [
+            "10.1.1.9 is pod default/echo-1 of node node-1",
+            "a pod's TCP is decided over when its socket connects, or else by from_pod",
+            "10.96.0.10:81/tcp is no frontend",
+            "the packet passes as it is"
+          ]
+        }
+    "#]]
+    .assert_eq(
         &trace(
             dir.path(),
             &["--from", "10.1.1.9", "--to", "10.96.0.10:81/tcp"],
@@ -270,7 +308,27 @@ fn people_read_how_it_came_about() {
         "-o",
         "table",
     ];
-    expect![""].assert_eq(&trace(dir.path(), &words[..4]).out);
+    expect![[r#"
+        {
+          "outcome": "drop",
+          "frontend": {
+            "namespace": "default",
+            "name": "local",
+            "port": "http",
+            "kind": "ClusterIP"
+          },
+          "backends": [],
+          "source": null,
+          "reason": "no-local-backend",
+          "steps": [
+            "10.1.1.5 is pod default/client of node node-1",
+            "a pod's TCP is decided over when its socket connects, or else by from_pod",
+            "10.96.0.21:80/tcp is frontend default/local:http",
+            "the packet is dropped: no-local-backend"
+          ]
+        }
+    "#]]
+    .assert_eq(&trace(dir.path(), &words[..4]).out);
 }
 
 #[test]
@@ -304,7 +362,10 @@ fn a_node_without_an_object_is_said() {
         .collect();
     let ran = run(&words);
     assert!(ran.out.contains(r#""source": "frontend""#), "{}", ran.out);
-    expect![""].assert_eq(&ran.err);
+    expect![[r#"
+        Node node-2: it does not exist: no zone and no addresses are known
+    "#]]
+    .assert_eq(&ran.err);
 }
 
 #[test]
@@ -341,7 +402,8 @@ fn a_question_without_an_answer_fails(#[case] from: &str, #[case] to: &str, #[ca
         to,
     ]);
     assert_eq!(ran.out, "");
-    expect![""].assert_eq(&ran.ending.unwrap_err().to_string());
+    expect!["10.1.1.5 and [fd00:96::a]:80/tcp are of different address families"]
+        .assert_eq(&ran.ending.unwrap_err().to_string());
 }
 
 #[test]
@@ -362,7 +424,7 @@ fn the_agent_is_asked_where_there_is_no_directory() {
     let agent = FakeAgent::start(|query| {
         if let Query::Trace(question, reply) = query {
             let maps = testing::maps();
-            let answer = answer(&question, &World::nameless(&maps));
+            let answer = answer(&question, &World::pinned(&maps, Names::new()));
             reply
                 .send(answer.map_err(|error| error.to_string()))
                 .unwrap();
@@ -377,7 +439,17 @@ fn the_agent_is_asked_where_there_is_no_directory() {
         "--at",
         "pod",
     ];
-    expect![""].assert_eq(&agent.run(&words).out);
+    expect![[r#"
+        1. the packet is taken to meet the node at pod
+        2. a pod's TCP is decided over when its socket connects, or else by from_pod
+        3. 10.96.0.9:80/tcp is frontend of service id 2
+        4. no backend: the client is told that the port is closed
+
+        Outcome:   reject
+        Frontend:  ?/?:? (ClusterIP)
+    "#]]
+    .assert_eq(&agent.run(&words).out);
     let error = agent.run(&words[..5]).ending.unwrap_err();
-    expect![""].assert_eq(&error.to_string());
+    expect!["only a running agent knows what 10.1.0.5 is to this node: say --at pod|host|wire"]
+        .assert_eq(&error.to_string());
 }
