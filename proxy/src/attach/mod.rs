@@ -1,6 +1,7 @@
 //! Devices and links: which network devices are pods', and the programs on them.
 
 pub mod discovery;
+pub mod links;
 pub mod netlink;
 pub mod sockets;
 

@@ -46,7 +46,7 @@ fn fixture(kind: Kind, frontends_max: u32) -> Option<Fixture> {
             _pins: None,
         },
         Kind::Bpf => {
-            if !privileged("the contract of the kernel's maps") {
+            if !privileged() {
                 return None;
             }
             let pins = ScratchPins::with_maps(frontends_max, BACKENDS);

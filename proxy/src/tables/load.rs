@@ -90,3 +90,133 @@ fn check_pin(name: &str, wanted: &MapShape, pins: &PinDir) -> Result<(), Error> 
         wanted: wanted.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process};
+
+    use proxy_datapath::tables::{Frontends4, Table as _};
+
+    use super::*;
+    use crate::{
+        plan::MapState,
+        tables::{
+            Tables as _,
+            testing::{ScratchPins, pin_map, privileged},
+        },
+    };
+
+    #[test]
+    fn a_second_load_finds_the_maps_of_the_first() {
+        if !privileged() {
+            return;
+        }
+        let scratch = ScratchPins::new();
+        let pins = &scratch.pins;
+        let first = Datapath::load(OBJECT, pins).unwrap();
+        assert_eq!(first.tables.dump().unwrap(), MapState::default());
+        assert!(
+            first
+                .tables
+                .counters()
+                .unwrap()
+                .iter()
+                .all(|counter| counter.packets == 0)
+        );
+        let usage = first.tables.usage().unwrap();
+        assert!(
+            usage
+                .iter()
+                .all(|usage| usage.used == 0 && usage.capacity > 0),
+            "{usage:?}"
+        );
+
+        let refused = Datapath::load(OBJECT, pins).err().unwrap();
+        assert!(
+            matches!(&refused, Error::Locked { pid, .. } if *pid == Some(process::id())),
+            "{refused}"
+        );
+
+        let key = proxy_datapath::tables::FrontendKey::default();
+        let value = proxy_datapath::tables::Frontend {
+            service: 7,
+            ..Default::default()
+        };
+        assert!(
+            first
+                .tables
+                .v4
+                .frontends
+                .update(&[key], &[value])
+                .is_empty()
+        );
+        drop(first);
+        let second = Datapath::load(OBJECT, pins).unwrap();
+        assert_eq!(
+            second.tables.v4.frontends.lookup(&key).unwrap(),
+            Some(value)
+        );
+    }
+
+    #[test]
+    fn maps_of_another_layout_are_refused_by_name() {
+        if !privileged() {
+            return;
+        }
+        let scratch = ScratchPins::new();
+        let pins = &scratch.pins;
+        drop(pins.prepare().unwrap());
+        pin_map::<Frontends4>(pins, Frontends4::CAPACITY / 2);
+        let refused = Datapath::load(OBJECT, pins).err().unwrap().to_string();
+        for word in [
+            "FRONTENDS4",
+            "32768 entries",
+            "65536 entries",
+            "switchboard cleanup",
+        ] {
+            assert!(refused.contains(word), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_directory_elsewhere_is_refused_with_the_way_to_mount_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = PinDir::new(dir.path().join("switchboard"))
+            .prepare()
+            .unwrap_err();
+        let command = format!("`mount -t bpf bpf {}`", dir.path().display());
+        assert!(refused.to_string().contains(&command), "{refused}");
+        assert!(!dir.path().join("switchboard").exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        if !privileged() {
+            return;
+        }
+        let scratch = ScratchPins::new();
+        let pins = &scratch.pins;
+        drop(pins.prepare().unwrap());
+        fs::set_permissions(pins.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = pins.prepare().unwrap_err();
+        assert!(
+            matches!(refused, Error::Untrusted { owner: 0, .. }),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn maps_of_other_layouts_are_unpinned_and_ours_stay() {
+        if !privileged() {
+            return;
+        }
+        let scratch = ScratchPins::with_maps(16, 16);
+        let pins = &scratch.pins;
+        let lock = pins.lock().unwrap();
+        let old = pins.maps().join("frontends4_v0");
+        fs::rename(pins.map::<Frontends4>(), &old).unwrap();
+        assert_eq!(pins.remove_other_layouts(&lock).unwrap(), [old]);
+        assert_eq!(super::super::list(&pins.maps()).unwrap().len(), 13);
+    }
+}

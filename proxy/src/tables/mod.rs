@@ -19,6 +19,7 @@ mod read;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use self::pins::list;
 pub use self::{
     apply::{Failure, Tables},
     bpf::{BpfTables, FamilyMaps, FamilyTables},

@@ -110,7 +110,7 @@ impl PinDir {
         Ok(removed)
     }
 
-    fn check_file_system(&self) -> Result<(), Error> {
+    pub(crate) fn check_file_system(&self) -> Result<(), Error> {
         let there = self
             .path
             .ancestors()
@@ -142,6 +142,14 @@ impl PinLock {
             (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino),
             _ => false,
         }
+    }
+}
+
+impl Drop for PinLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec has the descriptor too. If this
+        // fails, the lock ends with the last of them.
+        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_link_info, bpf_link_type};
+use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_info};
 
 use super::{call, call_for_fd, fd_number, object_info, zeroed};
 
@@ -73,6 +73,14 @@ pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed();
     attr.link_detach.link_fd = fd_number(link);
     call(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
+/// The number by which `LinkState` names a program.
+pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: `bpf_prog_info` is made of integers, for which all zeros is a value.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    object_info(program, &mut info)?;
+    Ok(info.id)
 }
 
 pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
