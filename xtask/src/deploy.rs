@@ -124,7 +124,14 @@ impl Lab {
         let work = target_dir().join("image");
         let root = work.join("root");
         fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
-        fs::copy(binary, root.join("switchboard")).context("copy the binary into the image")?;
+        // Nine tenths of it are debug info, which no node has a use for.
+        let mut strip = Command::new("strip");
+        strip
+            .arg("--strip-debug")
+            .arg("-o")
+            .arg(root.join("switchboard"))
+            .arg(binary);
+        shell::run(&mut strip)?;
         let archive = work.join("switchboard.tar");
         let (archive, root) = (archive.to_string_lossy(), root.to_string_lossy());
         let config = r#"{"Entrypoint": ["/switchboard"]}"#;

@@ -31,9 +31,9 @@ impl ControlPlane {
 
     pub(super) fn api_server_flags(&self, index: usize) -> Vec<String> {
         let address = self.state.site.address;
-        // An EndpointSlice with a loopback address is invalid, so there the `kubernetes` Service
-        // stays without endpoints.
-        let reconciler = if address.is_loopback() {
+        // The endpoint of the `kubernetes` Service is the first server's alone: two at one address
+        // would take turns in writing their ports. A loopback address is refused there.
+        let reconciler = if index > 0 || address.is_loopback() {
             "none"
         } else {
             "lease"
