@@ -1,11 +1,15 @@
 //! What is known when a question comes: the tables, and names for them if there is a model.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{Names, PortName};
 use crate::{
     compile::{Compiler, ServicePortState},
-    model::{Cluster, ObjectKey, Pod, ServiceType},
+    model::{Cluster, Endpoint, ObjectKey, Pod, ServiceType},
     plan::MapState,
 };
 
@@ -61,20 +65,10 @@ impl<'a> World<'a> {
         })
     }
 
-    /// The pod of this node that is behind a device with this address. A pod on the host's network
-    /// has no device, and the address of one that has finished may be another's.
+    /// The pod of this node that has this address.
     pub fn local_pod(&self, addr: IpAddr) -> Option<&'a ObjectKey> {
-        let cluster = self.cluster?;
-        let is_here = |pod: &Pod| {
-            *pod.node == *cluster.node_name()
-                && !pod.host_network
-                && !pod.finished
-                && pod.addrs.contains(&addr)
-        };
-        cluster
-            .pods()
-            .iter()
-            .find(|(_, pod)| is_here(pod))
+        self.local_pods()
+            .find(|(_, pod)| pod.addrs.contains(&addr))
             .map(|(key, _)| key)
     }
 
@@ -87,14 +81,41 @@ impl<'a> World<'a> {
 
     /// Where the endpoints of a service port are, by address.
     pub fn endpoint_nodes(&self, service: u32) -> BTreeMap<IpAddr, Arc<str>> {
-        let (Some(cluster), Some(name)) = (self.cluster, self.name(service)) else {
-            return BTreeMap::new();
-        };
-        cluster
-            .slices(&name.service)
-            .flat_map(|slice| &slice.endpoints)
+        self.endpoints(service)
             .filter_map(|endpoint| Some((endpoint.addr, endpoint.node.clone()?)))
             .collect()
+    }
+
+    /// The addresses on this node: its own, its pods', and those that the endpoints of a service
+    /// port have here. `None` if nobody knows.
+    pub fn addrs_here(&self, service: u32) -> Option<BTreeSet<IpAddr>> {
+        let cluster = self.cluster?;
+        let is_here = |node: &Arc<str>| **node == *cluster.node_name();
+        let own = cluster.node().into_iter().flat_map(|node| &node.addrs);
+        let pods = self.local_pods().flat_map(|(_, pod)| &pod.addrs);
+        let endpoints = self
+            .endpoints(service)
+            .filter(|endpoint| endpoint.node.as_ref().is_some_and(is_here))
+            .map(|endpoint| &endpoint.addr);
+        Some(own.chain(pods).chain(endpoints).copied().collect())
+    }
+
+    /// The pods of this node that are behind a device. One on the host's network has none, and the
+    /// address of one that has finished may be another's.
+    fn local_pods(&self) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
+        let pods = self.cluster.into_iter().flat_map(|cluster| {
+            let is_here = |pod: &Pod| *pod.node == *cluster.node_name();
+            cluster.pods().iter().filter(move |(_, pod)| is_here(pod))
+        });
+        pods.filter(|(_, pod)| !pod.host_network && !pod.finished)
+    }
+
+    fn endpoints(&self, service: u32) -> impl Iterator<Item = &'a Endpoint> {
+        let named = self.cluster.zip(self.name(service));
+        named
+            .into_iter()
+            .flat_map(|(cluster, name)| cluster.slices(&name.service))
+            .flat_map(|slice| &slice.endpoints)
     }
 }
 

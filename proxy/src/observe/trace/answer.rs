@@ -89,11 +89,12 @@ impl FrontendName {
 
 impl fmt::Display for FrontendName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
-        write!(f, "{}/{}", part(&self.namespace), part(&self.name))?;
-        match self.port.as_deref() {
-            Some("") => {}
-            _ => write!(f, ":{}", part(&self.port))?,
+        match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => write!(f, "{namespace}/{name}")?,
+            _ => f.write_str("unknown")?,
+        }
+        if let Some(port) = self.port.as_deref().filter(|port| !port.is_empty()) {
+            write!(f, ":{port}")?;
         }
         f.write_str(match self.kind {
             FrontendKind::ClusterIp => " (ClusterIP)",

@@ -150,17 +150,11 @@ fn masquerade(
     question: &Question,
     world: &World<'_>,
 ) -> Result<(), Unanswerable> {
-    let Some(cluster) = world.cluster() else {
+    let Some(here) = world.addrs_here(frontend.service) else {
         return Err(Unanswerable::Nodes(question.to));
     };
-    let nodes = world.endpoint_nodes(frontend.service);
     for (backend, source) in &mut draws.backends {
-        let addr = backend.ip();
-        let is_here = nodes
-            .get(&addr)
-            .is_some_and(|node| **node == *cluster.node_name())
-            || world.is_node_addr(addr)
-            || world.local_pod(addr).is_some();
+        let is_here = here.contains(&backend.ip());
         *source = if is_here {
             SourceAddr::Kept
         } else {
