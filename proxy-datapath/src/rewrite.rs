@@ -89,7 +89,9 @@ fn rewrite_error<F: Header, B: Bytes>(
     fix_header::<F, B>(bytes, ETHERNET, outer)?;
     // ICMPv6 covers a pseudo-header; in ICMP the quoted header's own checksum makes up for its
     // addresses.
-    let mut body = Sum::of(key.ports.0, new.ports.0);
+    let ports = Sum::of(key.ports.0, new.ports.0);
+    let quoted_change = source.plus(destination).plus(ports);
+    let mut body = ports.plus(fix_quoted(bytes, key.proto, layout, quoted_change)?);
     if F::NUMBER == 6 {
         body = body.plus(source).plus(destination);
     }
@@ -104,6 +106,28 @@ fn rewrite_error<F: Header, B: Bytes>(
         ipv6: F::NUMBER == 6,
     };
     bytes.fix_checksum(layout.transport + ICMP_CHECKSUM, fix)
+}
+
+/// Changes the checksum of the quoted transport header, if that much was quoted; returns by how much
+/// it changed. These bytes are nobody's to finish later, so they are written directly.
+#[inline(always)]
+fn fix_quoted<B: Bytes>(bytes: &mut B, proto: u32, layout: &Layout, change: Sum) -> Option<Sum> {
+    let at = layout.quoted_transport
+        + match proto {
+            proto::TCP => 16,
+            proto::UDP => 6,
+            _ => return Some(Sum::default()),
+        };
+    if at + 2 > layout.end {
+        return Some(Sum::default());
+    }
+    let from: u16 = bytes.load(at)?;
+    if from == 0 && proto == proto::UDP {
+        return Some(Sum::default());
+    }
+    let to = change.apply(from);
+    bytes.store(at, to)?;
+    Some(Sum::of(from.into(), to.into()))
 }
 
 /// Makes up for changed addresses in an IPv4 header; IPv6's has no checksum.

@@ -1,4 +1,10 @@
 //! Every suite in one binary: building and linking it once is what takes the time.
 
+mod cluster;
+mod compile;
+mod differential;
+mod kernel;
 mod lab;
+mod packets;
 mod tidy;
+mod verifier;

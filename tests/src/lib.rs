@@ -6,3 +6,4 @@ pub mod lab;
 pub mod privileges;
 pub mod probe;
 pub mod scenario;
+pub mod wire;

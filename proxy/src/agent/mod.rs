@@ -1,0 +1,322 @@
+//! The agent: events → model → compile → plan → apply, in one loop that alone knows the state.
+//!
+//! Every timer, retry and order of stages is here; what a stage does is not. The kernel goes on with
+//! what it has when the agent ends, and a start begins by reading that back (reliability.md R1, R3).
+
+mod programmer;
+mod status;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Context;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch as latest},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use self::programmer::Programmer;
+use crate::{
+    attach::{
+        discovery::{EndpointKind, Facts, Options, Snapshot, Watcher},
+        links::{Attachments, Device, Method},
+    },
+    config::{Attach, Config, LogFormat, Source},
+    model::{Cluster, Event, Kind},
+    observe::{Query, Server, World, service::views, trace},
+    tables::{Datapath, OBJECT, PinDir, PinLock},
+    watch,
+};
+
+/// Events waiting for the loop: a source that is faster than the loop waits for it.
+const EVENTS_MAX: usize = 4096;
+/// Events taken before what follows from them is programmed, so that a flood does not hold it up.
+const BATCH_MAX: usize = 16_384;
+const QUERIES_MAX: usize = 16;
+/// After a map write or an attachment failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the loop owns.
+struct Agent {
+    config: Config,
+    started: jiff::Timestamp,
+    programmer: Programmer,
+    attachments: Attachments,
+    facts: latest::Sender<Facts>,
+    devices: Snapshot,
+    /// Devices that the programs could not be attached to, and why.
+    unattached: BTreeSet<(String, String)>,
+    retry_at: Option<Instant>,
+    _lock: PinLock,
+}
+
+/// Runs until a signal ends it. Everything in the kernel stays as it is.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log)
+        .with_context(|| format!("cannot understand the log filter {:?}", config.log))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    // One thread: the loop is the only one with work, and a source waits for it anyway.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the agent's runtime")?;
+    runtime.block_on(start(config))
+}
+
+async fn start(config: Config) -> anyhow::Result<()> {
+    for note in &config.notes {
+        warn!("{note}");
+    }
+    let pins = PinDir::new(&config.pin_dir);
+    let Datapath {
+        tables,
+        programs,
+        lock,
+    } = Datapath::load(OBJECT, &pins).context("cannot load the datapath")?;
+    let attachments = Attachments::new(pins, programs, method(config.attach));
+    let programmer = Programmer::new(Cluster::new(config.node_name.as_str()), tables)
+        .context("cannot read what the maps hold")?;
+    // The socket hooks find the frontends that an agent before us left, or none.
+    attachments
+        .attach_sockets(&config.cgroup)
+        .with_context(|| {
+            format!(
+                "cannot attach to the sockets of {}",
+                config.cgroup.display()
+            )
+        })?;
+    let server = Server::bind(&config.run_dir).context("cannot open the agent's socket")?;
+
+    let (facts, facts_receiver) = latest::channel(Facts::default());
+    let (watcher, devices) =
+        Watcher::new(Options::default(), facts_receiver).context("cannot watch the devices")?;
+    let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+    let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { watcher.run().await.context("cannot watch the devices") });
+    tasks.spawn(async move {
+        server
+            .run(queries_sender)
+            .await
+            .context("cannot serve the socket")
+    });
+    tasks.spawn(source(config.clone(), events_sender));
+    info!(node = %config.node_name, cgroup = %config.cgroup.display(), "started");
+
+    let mut agent = Agent {
+        config,
+        started: jiff::Timestamp::now(),
+        programmer,
+        attachments,
+        facts,
+        devices: Snapshot::default(),
+        unattached: BTreeSet::new(),
+        retry_at: None,
+        _lock: lock,
+    };
+    agent.run(events, devices, queries, tasks).await
+}
+
+async fn source(config: Config, events: mpsc::Sender<Event>) -> anyhow::Result<()> {
+    match config.source {
+        Source::Directory(directory) => {
+            watch::directory::run(directory, config.node_name, events).await
+        }
+        Source::Api {
+            kubeconfig,
+            servers,
+        } => {
+            let options = watch::kube::Options {
+                kubeconfig,
+                api_servers: servers,
+                run_dir: config.run_dir,
+            };
+            watch::kube::run(options, config.node_name, events).await
+        }
+    }
+}
+
+const fn method(attach: Attach) -> Method {
+    match attach {
+        Attach::Auto => Method::Auto,
+        Attach::Tcx => Method::Tcx,
+        Attach::Clsact => Method::Clsact,
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    async fn run(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut devices: latest::Receiver<Snapshot>,
+        mut queries: mpsc::Receiver<Query>,
+        mut tasks: JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot await SIGINT")?;
+        let mut batch = Vec::new();
+        loop {
+            let retry_at = self.retry_at;
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                Some(ended) = tasks.join_next() => {
+                    ended.context("a task of the agent panicked")??;
+                    anyhow::bail!("a task of the agent ended");
+                }
+                Some(query) = queries.recv() => self.answer(query),
+                Ok(()) = devices.changed() => {
+                    self.devices = devices.borrow_and_update().clone();
+                    self.attach();
+                }
+                count = events.recv_many(&mut batch, BATCH_MAX) => {
+                    if count > 0 {
+                        self.handle(&mut batch);
+                    }
+                }
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
+                    self.retry_at = None;
+                    self.attach();
+                    self.program();
+                }
+            }
+        }
+        info!("stopped; the kernel goes on with what it has");
+        Ok(())
+    }
+
+    /// Takes in what happened and programs what follows from it, once for the whole batch.
+    fn handle(&mut self, batch: &mut Vec<Event>) {
+        for event in batch.drain(..) {
+            self.programmer.cluster.handle(event);
+        }
+        self.tell_facts();
+        self.program();
+    }
+
+    fn program(&mut self) {
+        if !self.programmer.pass() {
+            self.retry(RETRY);
+        } else if let Some(wait) = self.programmer.again_in() {
+            self.retry(wait);
+        }
+    }
+
+    fn tell_facts(&self) {
+        let facts = facts(&self.programmer.cluster);
+        self.facts.send_if_modified(|told| {
+            let differs = *told != facts;
+            *told = facts;
+            differs
+        });
+    }
+
+    /// Makes the pods' devices, and those that may be, the ones with our programs.
+    fn attach(&mut self) {
+        let wanted: Vec<Device> = self
+            .devices
+            .endpoints
+            .iter()
+            .filter(|found| matches!(found.kind, EndpointKind::Pod { .. } | EndpointKind::Pending))
+            .map(|found| Device {
+                ifindex: found.ifindex,
+                ifname: found.ifname.to_string(),
+            })
+            .collect();
+        let mut unattached = BTreeSet::new();
+        match self.attachments.reconcile(&wanted) {
+            Ok(failures) => {
+                // A device that is gone takes its programs along, and the next look knows.
+                for failure in failures.iter().filter(|failure| !failure.is_gone()) {
+                    let reason = chain(&failure.source);
+                    unattached.insert((failure.device.ifname.clone(), reason));
+                }
+            }
+            Err(error) => {
+                unattached.insert((String::from("devices"), chain(&error)));
+            }
+        }
+        for (device, reason) in unattached.difference(&self.unattached) {
+            warn!(%device, "cannot attach the programs: {reason}");
+        }
+        if !unattached.is_empty() {
+            self.retry(RETRY);
+        }
+        self.unattached = unattached;
+    }
+
+    fn retry(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn answer(&self, query: Query) {
+        let programmer = &self.programmer;
+        let world = || {
+            World::new(
+                programmer.compiler.desired(),
+                &programmer.compiler,
+                &programmer.cluster,
+            )
+        };
+        // Whoever asked may be gone.
+        match query {
+            Query::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Query::Services(reply) => {
+                let _ = reply.send(views(&world()));
+            }
+            Query::Trace(question, reply) => {
+                let _ = reply
+                    .send(trace::answer(&question, &world()).map_err(|error| error.to_string()));
+            }
+        }
+    }
+}
+
+/// What discovery must know of the cluster.
+fn facts(cluster: &Cluster) -> Facts {
+    Facts {
+        complete: cluster.has_synced(Kind::Node) && cluster.has_synced(Kind::Pod),
+        node_addrs: cluster
+            .node()
+            .into_iter()
+            .flat_map(|node| node.addrs.iter().copied())
+            .collect(),
+        pods: cluster
+            .pods()
+            .iter()
+            .filter(|(_, pod)| {
+                !pod.host_network && !pod.finished && *pod.node == *cluster.node_name()
+            })
+            .map(|(key, pod)| (key.clone(), pod.addrs.clone()))
+            .collect(),
+    }
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

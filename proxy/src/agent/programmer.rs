@@ -1,0 +1,212 @@
+//! From the model to the maps: one pass of compile, plan and apply over what changed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use proxy_datapath::family::{Family, proto};
+use tracing::{debug, info, warn};
+
+use crate::{
+    attach::sockets::UdpSockets,
+    compile::Compiler,
+    model::{Cluster, Diagnostic},
+    observe::snapshot::Apply,
+    plan::{Changes, FamilyOp, FamilyState, MapState, Op, plan},
+    tables::{BpfTables, Failure, Tables},
+};
+
+pub(super) struct Programmer {
+    pub(super) cluster: Cluster,
+    pub(super) compiler: Compiler,
+    pub(super) tables: BpfTables,
+    /// What the maps hold, operation by operation.
+    actual: MapState,
+    /// Rows of earlier passes that could not be written.
+    unwritten: Changes,
+    sockets: UdpSockets,
+    /// Set by the first pass, which covers everything.
+    begun: bool,
+    clock: Instant,
+    /// Diagnostics that the log has.
+    logged: BTreeSet<Diagnostic>,
+    /// Map writes that failed in the last pass.
+    pub(super) failed: Vec<(String, String)>,
+    pub(super) writes_total: u64,
+    pub(super) last_apply: Option<Apply>,
+}
+
+// === impl Programmer ===
+
+impl Programmer {
+    /// Begins with what the maps hold, so that ids stay and nothing is written twice.
+    pub(super) fn new(cluster: Cluster, tables: BpfTables) -> anyhow::Result<Self> {
+        let actual = tables.dump()?;
+        let sockets = UdpSockets::open().context("cannot look at this node's sockets")?;
+        Ok(Self {
+            compiler: Compiler::restore(&actual),
+            cluster,
+            tables,
+            actual,
+            unwritten: Changes::default(),
+            sockets,
+            begun: false,
+            clock: Instant::now(),
+            logged: BTreeSet::new(),
+            failed: Vec::new(),
+            writes_total: 0,
+            last_apply: None,
+        })
+    }
+
+    /// Programs what changed; everything the first time. Before every first list is complete it does
+    /// nothing, and what an earlier agent left stays in force (services.md 23). False if something
+    /// could not be written: call again later.
+    pub(super) fn pass(&mut self) -> bool {
+        self.log_diagnostics();
+        if !self.cluster.is_synced() {
+            return true;
+        }
+        let dirty = self.cluster.take_dirty();
+        let mut changes = self.compiler.compile(&self.cluster, &dirty, self.now_s());
+        if !self.begun {
+            changes = Changes::everything(&self.actual, self.compiler.desired());
+            info!(
+                services = self.cluster.services().len(),
+                "every first list is complete"
+            );
+            self.begun = true;
+        }
+        changes.merge(std::mem::take(&mut self.unwritten));
+        self.log_diagnostics();
+        let ops = plan(&self.actual, self.compiler.desired(), &changes);
+        let done = self.apply(&ops, changes);
+        self.compiler.settle(&self.actual, self.now_s());
+        done
+    }
+
+    /// When to pass again though nothing happened: something may fit then that did not.
+    pub(super) fn again_in(&self) -> Option<Duration> {
+        let at_s = self.compiler.retry_at_s()?;
+        Some(Duration::from_secs(at_s.saturating_sub(self.now_s())))
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.elapsed().as_secs()
+    }
+
+    fn apply(&mut self, ops: &[Op], changes: Changes) -> bool {
+        self.failed.clear();
+        if ops.is_empty() {
+            return true;
+        }
+        let began = Instant::now();
+        let gone = self.udp_backends_that_go(ops);
+        let failures = self.tables.apply(ops);
+        let undone: HashMap<usize, &Failure> = failures
+            .iter()
+            .filter_map(|failure| {
+                ops.iter()
+                    .position(|op| *op == failure.op)
+                    .map(|place| (place, failure))
+            })
+            .collect();
+        for (place, op) in ops.iter().enumerate() {
+            if !undone.contains_key(&place) {
+                self.actual.apply(op);
+            }
+        }
+        self.end_sockets(&gone);
+        let (writes, failed) = ((ops.len() - failures.len()) as u64, failures.len() as u64);
+        self.writes_total += writes;
+        self.last_apply = Some(Apply {
+            at: jiff::Timestamp::now(),
+            writes,
+            failed,
+            duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+        debug!(writes, failed, elapsed = ?began.elapsed(), "programmed");
+        if failures.is_empty() {
+            return true;
+        }
+        self.failed = failures
+            .iter()
+            .map(|failure| (format!("{:?}", failure.op), super::chain(&failure.error)))
+            .collect();
+        for (op, reason) in self.failed.iter().take(8) {
+            warn!(%op, "cannot write to the maps: {reason}");
+        }
+        self.unwritten = changes;
+        false
+    }
+
+    /// The addresses of UDP backends that these operations remove.
+    fn udp_backends_that_go(&self, ops: &[Op]) -> BTreeSet<SocketAddr> {
+        ops.iter()
+            .filter_map(|op| match op {
+                Op::V4(op) => udp_backend_that_goes(&self.actual.v4, op),
+                Op::V6(op) => udp_backend_that_goes(&self.actual.v6, op),
+                Op::Slot { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Ends the host's UDP sockets that were led to these backends (services.md 111).
+    fn end_sockets(&mut self, gone: &BTreeSet<SocketAddr>) {
+        if gone.is_empty() {
+            return;
+        }
+        let ended = self
+            .tables
+            .udp_sockets(|backend| gone.contains(&backend))
+            .map_err(anyhow::Error::from)
+            .and_then(|translated| {
+                let cookies: BTreeSet<u64> =
+                    translated.iter().map(|socket| socket.cookie).collect();
+                if cookies.is_empty() {
+                    return Ok(0);
+                }
+                Ok(self
+                    .sockets
+                    .destroy(gone, |cookie| cookies.contains(&cookie))?)
+            });
+        match ended {
+            Ok(0) => {}
+            Ok(sockets) => info!(sockets, "ended udp sockets whose backend is gone"),
+            Err(error) => warn!("cannot end udp sockets whose backend is gone: {error:#}"),
+        }
+    }
+
+    /// Everything that is wrong with an object, whoever found it.
+    pub(super) fn diagnostics(&self) -> BTreeSet<Diagnostic> {
+        self.cluster
+            .diagnostics()
+            .chain(self.compiler.diagnostics())
+            .collect()
+    }
+
+    fn log_diagnostics(&mut self) {
+        let known = self.diagnostics();
+        for diagnostic in known.difference(&self.logged) {
+            warn!(object = %diagnostic.object, "{}", diagnostic.reason);
+        }
+        self.logged = known;
+    }
+}
+
+fn udp_backend_that_goes<F: Family>(
+    actual: &FamilyState<F>,
+    op: &FamilyOp<F>,
+) -> Option<SocketAddr> {
+    let FamilyOp::Backend { id, value } = op else {
+        return None;
+    };
+    let before = actual.backends.get(id)?;
+    let replaced = value
+        .is_none_or(|after| after.addr != before.addr || after.port_proto != before.port_proto);
+    (replaced && before.proto() == proto::UDP)
+        .then(|| SocketAddr::new(before.addr.into(), before.port().host()))
+}

@@ -1,0 +1,109 @@
+//! What the agent tells of itself.
+
+use tracing::warn;
+
+use super::Agent;
+use crate::{
+    attach::{
+        discovery::{Endpoint as Found, EndpointKind},
+        links::Method,
+    },
+    config::Source,
+    observe::snapshot::{
+        Counter, Endpoint, EndpointState, NodeStatus, Problem, SourceStatus, Status, TableUsage,
+    },
+};
+
+impl Agent {
+    pub(super) fn status(&self) -> Status {
+        let programmer = &self.programmer;
+        let cluster = &programmer.cluster;
+        let tables = programmer.tables.usage().unwrap_or_else(|error| {
+            warn!("cannot count the entries of the maps: {error}");
+            Vec::new()
+        });
+        let counters = programmer.tables.counters().unwrap_or_else(|error| {
+            warn!("cannot read the counters: {error}");
+            Vec::new()
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            node: NodeStatus::of(cluster),
+            source: self.source_status(),
+            attach: match self.attachments.method() {
+                Method::Clsact => "clsact",
+                Method::Auto | Method::Tcx => "tcx",
+            }
+            .to_owned(),
+            cgroup: self.config.cgroup.display().to_string(),
+            service_ports: programmer.compiler.services().count(),
+            writes_total: programmer.writes_total,
+            last_apply: programmer.last_apply.clone(),
+            endpoints: self.devices.endpoints.iter().filter_map(endpoint).collect(),
+            service_cidrs: cluster
+                .service_cidrs()
+                .values()
+                .flat_map(|object| object.cidrs.iter().map(ToString::to_string))
+                .collect(),
+            diagnostics: self.problems(),
+            tables: tables.into_iter().map(TableUsage::from).collect(),
+            counters: counters.into_iter().filter_map(Counter::moved).collect(),
+        }
+    }
+
+    fn source_status(&self) -> SourceStatus {
+        let (kind, location) = match &self.config.source {
+            Source::Directory(directory) => ("directory", directory.display().to_string()),
+            Source::Api { servers, .. } => ("api", servers.join(",")),
+        };
+        SourceStatus {
+            kind: kind.to_owned(),
+            location,
+            synced: SourceStatus::synced(&self.programmer.cluster),
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = self
+            .programmer
+            .diagnostics()
+            .into_iter()
+            .map(Problem::from)
+            .collect();
+        for (device, reason) in &self.unattached {
+            let reason = format!("cannot attach the programs: {reason}");
+            problems.push(Problem {
+                object: device.clone(),
+                reason,
+            });
+        }
+        for (op, reason) in &self.programmer.failed {
+            let reason = format!("cannot write to the maps: {reason}");
+            problems.push(Problem {
+                object: op.clone(),
+                reason,
+            });
+        }
+        problems
+    }
+}
+
+/// Devices that are none of ours for good are not listed.
+fn endpoint(found: &Found) -> Option<Endpoint> {
+    let (state, pod) = match &found.kind {
+        EndpointKind::Pod { claimed_by } => (EndpointState::Pod, Some(claimed_by.pod.to_string())),
+        EndpointKind::Pending => (EndpointState::Pending, None),
+        EndpointKind::Unclaimed => (EndpointState::Unclaimed, None),
+        EndpointKind::Uplink { .. } => (EndpointState::Uplink, None),
+        EndpointKind::NotPod { .. } => return None,
+    };
+    Some(Endpoint {
+        ifname: found.ifname.to_string(),
+        ifindex: found.ifindex,
+        state,
+        addresses: found.addrs.iter().copied().collect(),
+        pod,
+    })
+}
