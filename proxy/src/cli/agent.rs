@@ -10,9 +10,9 @@ use crate::{
 
 /// Run the agent of this node
 ///
-/// It takes its objects from the Kubernetes API, or with --manifests from a directory of YAML files,
-/// and programs what follows from them into the kernel. When it ends, the kernel goes on with what
-/// it has; `switchboard cleanup` takes that away.
+/// It takes its objects from the Kubernetes API, or with --manifests from a directory of YAML
+/// files, and programs what follows from them into the kernel. When it ends, the kernel goes on
+/// with what it has; `switchboard cleanup` takes that away.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   switchboard agent

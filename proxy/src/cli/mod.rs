@@ -113,8 +113,15 @@ mod tests {
     fn every_command_says_in_one_line_what_it_does() {
         fn check(command: &clap::Command) {
             for command in command.get_subcommands() {
-                let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-                assert!(!about.is_empty() && !about.ends_with('.'), "{}: {about}", command.get_name());
+                let about = command
+                    .get_about()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let name = command.get_name();
+                assert!(
+                    !about.is_empty() && !about.ends_with('.'),
+                    "{name}: {about}"
+                );
                 check(command);
             }
         }
@@ -125,7 +132,11 @@ mod tests {
     fn completions_know_every_command() {
         let ran = testing::run(&["completion", "bash"]);
         for command in Cli::command().get_subcommands() {
-            assert!(ran.out.contains(command.get_name()), "{}", command.get_name());
+            assert!(
+                ran.out.contains(command.get_name()),
+                "{}",
+                command.get_name()
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::{Location, Streams};
 use crate::{
@@ -36,9 +36,12 @@ pub(super) fn open(location: &Location, streams: &mut Streams<'_>) -> anyhow::Re
 }
 
 pub(super) fn read(location: &Location) -> anyhow::Result<BpfTables> {
-    let dir = location.pin_dir.display();
-    BpfTables::open_pinned(&PinDir::new(&location.pin_dir), Access::Read).with_context(|| {
-        format!("open the maps under {dir}: has an agent run here, and are you root?")
+    let opened = BpfTables::open_pinned(&PinDir::new(&location.pin_dir), Access::Read);
+    opened.map_err(|error| {
+        anyhow!(
+            "{:#}; has an agent run here, and are you root?",
+            anyhow::Error::from(error)
+        )
     })
 }
 

@@ -278,12 +278,14 @@ mod tests {
 
     #[test]
     fn the_wide_list_of_all_namespaces_names_every_backend() {
+        let out = agent().run(&["service", "list", "-A", "-o", "wide"]).out;
+        let last = out.lines().map(|line| line.rsplit("   ").next().unwrap());
         expect![[r#"
-            NAMESPACE     NAME     PORT     PROTOCOL   TYPE        FRONTEND          BACKENDS     ID   ADDRESSES
-            default       echo-1   http     tcp        ClusterIP   10.96.0.10:80     2            1    10.1.0.9:8080,10.1.1.7:8080 (terminating),10.1.1.9:8080
-            default       echo-1   http     tcp        ClusterIP   [fd00:96::a]:80   1            1    [fd00:10:1::9]:8080
-            kube-system   echo-2   <none>   tcp        ClusterIP   10.96.0.9:80      0 (reject)   2    <none>
-        "#]].assert_eq(&agent().run(&["service", "list", "-A", "-o", "wide"]).out);
+            ADDRESSES
+            10.1.0.9:8080,10.1.1.7:8080 (terminating),10.1.1.9:8080
+            [fd00:10:1::9]:8080
+            <none>
+        "#]].assert_eq(&last.map(|cell| format!("{cell}\n")).collect::<String>());
     }
 
     #[test]

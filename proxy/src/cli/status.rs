@@ -90,14 +90,14 @@ fn write_summary(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
             String::new()
         };
         format!(
-            "; {} in {} µs at {}{failed}",
+            "; {} in {} µs at {:.0}{failed}",
             last.writes, last.duration_us, last.at
         )
     });
     writeln!(out, "Node:           {node}")?;
     writeln!(
         out,
-        "Agent:          {}, pid {}, since {}",
+        "Agent:          {}, pid {}, since {:.0}",
         status.version, status.pid, status.started
     )?;
     writeln!(
@@ -337,6 +337,6 @@ mod tests {
         let dir = dir.path().to_str().unwrap();
         let ran = run(&["status", "--run-dir", dir, "--pin-dir", dir]);
         let error = format!("{:#}", ran.ending.unwrap_err()).replace(dir, "DIR");
-        expect!["no agent answers in DIR: open the maps under DIR: has an agent run here, and are you root?: cannot open the map at DIR/maps/frontends4_v1: No such file or directory (os error 2)"].assert_eq(&error);
+        expect!["no agent answers in DIR: cannot open the map at DIR/maps/frontends4_v1: No such file or directory (os error 2); has an agent run here, and are you root?"].assert_eq(&error);
     }
 }

@@ -1,4 +1,4 @@
-//! The agent's socket: JSON over HTTP on `<run dir>/agent.sock`, so that `curl --unix-socket` reads it.
+//! The agent's socket: JSON over HTTP on `<run dir>/agent.sock`, which `curl --unix-socket` reads.
 //!
 //! Only root and the agent's own user may ask: the directory and the socket are theirs by mode, and
 //! whoever connects is checked again, since a mode is set only after the socket exists.

@@ -24,11 +24,12 @@ use crate::{
     watch::directory,
 };
 
-/// Say what becomes of a packet on this node, or on a node of the cluster that a directory describes
+/// Say what becomes of a packet on this node, or on a node that a directory of objects describes
 ///
-/// With --manifests it needs neither root nor an agent: the objects are read, compiled for the node,
-/// and the decision is run that the kernel runs. Without, the running node is asked; nothing on it is
-/// changed. The exit status is 0 for every outcome, also for a packet that is dropped.
+/// With --manifests it needs neither root nor an agent: the objects are read, compiled for the
+/// node, and the decision is run that the kernel runs. Without, the running node is asked, and
+/// nothing on it is changed. The exit status is 0 for every outcome, also for a packet that is
+/// dropped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   switchboard trace --from 10.1.0.5 --to 10.96.0.10:80/tcp

@@ -30,13 +30,13 @@ fn a_flow_is_both_of_its_tuples() {
     let key = FlowKey::<Ipv4> {
         source: CLIENT.into(),
         destination: VIP.into(),
-        ports: ports(4000, 53),
+        ports: ports(40, 53),
         proto: proto::UDP,
     };
     let flow = Flow {
         source: CLIENT.into(),
         destination: BACKEND.into(),
-        ports: ports(4000, 5353),
+        ports: ports(40, 5353),
         flags: flow::FORWARD | flow::CLOSING,
         backend: 7,
         last_seen_s: 90,
@@ -44,22 +44,22 @@ fn a_flow_is_both_of_its_tuples() {
     check(
         &Row::flow(&key, &flow, 100),
         &expect![[r#"
-        flow 10.1.0.5:4000 > 10.96.0.10:53 udp => 10.1.0.5:4000 > 10.1.0.9:5353 forward,closing backend=7 idle=10s
-        {
-          "table": "flow",
-          "source": "10.1.0.5:4000",
-          "destination": "10.96.0.10:53",
-          "protocol": "udp",
-          "newSource": "10.1.0.5:4000",
-          "newDestination": "10.1.0.9:5353",
-          "flags": [
-            "forward",
-            "closing"
-          ],
-          "backend": 7,
-          "idleS": 10
-        }
-    "#]],
+            flow 10.1.0.5:40 > 10.96.0.10:53 udp => 10.1.0.5:40 > 10.1.0.9:5353 forward,closing backend=7 idle=10s
+            {
+              "table": "flow",
+              "source": "10.1.0.5:40",
+              "destination": "10.96.0.10:53",
+              "protocol": "udp",
+              "newSource": "10.1.0.5:40",
+              "newDestination": "10.1.0.9:5353",
+              "flags": [
+                "forward",
+                "closing"
+              ],
+              "backend": 7,
+              "idleS": 10
+            }
+        "#]],
     );
 }
 

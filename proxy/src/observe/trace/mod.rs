@@ -1,7 +1,7 @@
 //! What becomes of a packet on this node: the decision that the kernel runs, on the same tables.
 //!
-//! A new flow draws its backend at random, so the decision runs once for each slot of the frontend's
-//! set and the answer is the union. Nothing is written anywhere (`simulate`).
+//! A new flow draws its backend at random, so the decision runs once for each slot of the
+//! frontend's set and the answer is the union. Nothing is written anywhere (`simulate`).
 
 mod answer;
 mod draw;
