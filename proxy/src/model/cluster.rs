@@ -31,7 +31,10 @@ pub struct Cluster {
 impl Cluster {
     /// `node_name` is trimmed and in lower case (services.md 3).
     pub fn new(node_name: impl Into<Arc<str>>) -> Self {
-        Self { node_name: node_name.into(), ..Self::default() }
+        Self {
+            node_name: node_name.into(),
+            ..Self::default()
+        }
     }
 
     pub fn handle(&mut self, event: Event) {
@@ -72,7 +75,18 @@ impl Cluster {
 
     /// The slices of a Service in name order.
     pub fn slices(&self, service: &ObjectKey) -> impl Iterator<Item = &EndpointSlice> {
-        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+        self.slices
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+    }
+
+    /// The same with their names.
+    pub fn slices_by_name(
+        &self,
+        service: &ObjectKey,
+    ) -> impl Iterator<Item = (&Arc<str>, &EndpointSlice)> {
+        self.slices.get(service).into_iter().flatten()
     }
 
     pub const fn pods(&self) -> &BTreeMap<ObjectKey, Pod> {
@@ -86,9 +100,10 @@ impl Cluster {
     /// What the sources found wrong, object by object.
     pub fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
         self.problems.iter().flat_map(|(object, reasons)| {
-            reasons
-                .iter()
-                .map(|reason| Diagnostic { object: object.clone(), reason: reason.clone() })
+            reasons.iter().map(|reason| Diagnostic {
+                object: object.clone(),
+                reason: reason.clone(),
+            })
         })
     }
 
@@ -131,7 +146,9 @@ impl Cluster {
     }
 
     fn delete(&mut self, object: &ObjectRef) {
-        let ObjectRef::Object { kind, key } = object else { return };
+        let ObjectRef::Object { kind, key } = object else {
+            return;
+        };
         match kind {
             Kind::Service => {
                 if self.services.remove(key).is_some() {
@@ -154,8 +171,15 @@ impl Cluster {
     }
 
     fn apply_slice(&mut self, key: ObjectKey, slice: EndpointSlice) {
-        let service = ObjectKey { namespace: key.namespace.clone(), name: slice.service.clone() };
-        if self.slice_owner.get(&key).is_some_and(|owner| *owner != service) {
+        let service = ObjectKey {
+            namespace: key.namespace.clone(),
+            name: slice.service.clone(),
+        };
+        if self
+            .slice_owner
+            .get(&key)
+            .is_some_and(|owner| *owner != service)
+        {
             self.remove_slice(&key);
         }
         let slices = self.slices.entry(service.clone()).or_default();
@@ -167,7 +191,9 @@ impl Cluster {
     }
 
     fn remove_slice(&mut self, key: &ObjectKey) {
-        let Some(service) = self.slice_owner.remove(key) else { return };
+        let Some(service) = self.slice_owner.remove(key) else {
+            return;
+        };
         if let Some(slices) = self.slices.get_mut(&service) {
             slices.remove(&key.name);
             if slices.is_empty() {

@@ -1,0 +1,266 @@
+//! From the cluster to what the maps should hold: a pure function, computed where something
+//! changed.
+//!
+//! The unit is the service port (namespace, name, port name, protocol). A pass compiles the Services
+//! that something changed for; a full pass is the same over all of them. There is no clock here:
+//! the agent says what time it is, so that numbers are not used again before the programs have let
+//! go of them.
+
+mod claims;
+mod endpoints;
+mod hygiene;
+mod ids;
+mod part;
+mod pass;
+mod port;
+mod quarantine;
+mod ranges;
+mod service;
+mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod topology;
+mod traffic_policy;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proxy_datapath::family::{Ipv4, Ipv6};
+
+use self::{
+    claims::{Claim, Claims},
+    part::NoRoom,
+    port::Target,
+    service::offers,
+    store::{Store, Tabled},
+};
+pub use self::{service::ServicePortState, store::Limits};
+use crate::{
+    model::{Cluster, Diagnostic, Kind, ObjectKey, ObjectRef, ServicePort},
+    plan::{Changes, MapState},
+};
+
+/// What the maps should hold, and how it came about.
+#[derive(Debug)]
+pub struct Compiler {
+    store: Store,
+    claims: Claims,
+    services: BTreeMap<ObjectKey, Vec<ServicePortState>>,
+    diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    /// Services of which something did not fit.
+    unfit: BTreeSet<ObjectKey>,
+    has_passed: bool,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Compiler ===
+
+impl Compiler {
+    /// For maps that are empty.
+    pub fn new() -> Self {
+        Self::restore(&MapState::default())
+    }
+
+    /// For maps that an agent before this one has written: ids and sets that still serve stay.
+    pub fn restore(actual: &MapState) -> Self {
+        Self::with_limits(actual, Limits::default())
+    }
+
+    pub fn with_limits(actual: &MapState, limits: Limits) -> Self {
+        Self {
+            store: Store::restore(actual, limits),
+            claims: Claims::default(),
+            services: BTreeMap::new(),
+            diagnostics: BTreeMap::new(),
+            unfit: BTreeSet::new(),
+            has_passed: false,
+        }
+    }
+
+    /// Compiles the Services that something changed for, and names the rows that it touched.
+    ///
+    /// Nothing happens before the cluster is synced: a Service whose slices have not all come would
+    /// lose backends, or refuse (services.md 23). The first pass after that is over all Services,
+    /// whatever `dirty` says, and ends with the removal of what was restored and belongs to nobody.
+    pub fn compile(
+        &mut self,
+        cluster: &Cluster,
+        dirty: &BTreeSet<ObjectKey>,
+        now_s: u64,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        if !cluster.is_synced() {
+            return changes;
+        }
+        self.store.release(now_s);
+        let mut affected = dirty.clone();
+        if !self.has_passed {
+            affected.extend(cluster.services().keys().cloned());
+        }
+        self.claim(cluster, &mut affected);
+        for key in &affected {
+            self.compile_service(cluster, key, &mut changes);
+        }
+        if !self.has_passed {
+            self.sweep(&mut changes);
+            self.has_passed = true;
+        }
+        if self.store.take_freed() {
+            for key in std::mem::take(&mut self.unfit) {
+                self.compile_service(cluster, &key, &mut changes);
+            }
+        }
+        changes.tidy();
+        changes
+    }
+
+    /// Tells what the maps hold after a pass was applied, as far as it could be: numbers that they
+    /// have let go of may be used again two seconds later.
+    pub fn settle(&mut self, actual: &MapState, now_s: u64) {
+        self.store.settle(actual, now_s);
+    }
+
+    /// When to compile again though nothing changed: something may fit then that did not.
+    pub fn retry_at_s(&self) -> Option<u64> {
+        self.store
+            .next_release_s()
+            .filter(|_| !self.unfit.is_empty())
+    }
+
+    pub const fn desired(&self) -> &MapState {
+        &self.store.desired
+    }
+
+    /// The service ports that have frontends, by name.
+    pub fn services(&self) -> impl Iterator<Item = &ServicePortState> {
+        self.services.values().flatten()
+    }
+
+    /// What could not be done as the objects ask for.
+    pub fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
+        self.diagnostics.values().flatten().cloned()
+    }
+
+    /// Settles who has which frontend; adds the Services that won or lost one.
+    fn claim(&mut self, cluster: &Cluster, affected: &mut BTreeSet<ObjectKey>) {
+        for key in affected.clone() {
+            let (created_s, claims) =
+                cluster
+                    .service(&key)
+                    .map_or_else(Default::default, |found| {
+                        let offers = offers(found, &mut Vec::new());
+                        (
+                            found.created_s,
+                            offers.into_iter().flat_map(|offer| offer.claims).collect(),
+                        )
+                    });
+            affected.extend(self.claims.set(&key, created_s, claims));
+        }
+    }
+
+    fn compile_service(&mut self, cluster: &Cluster, key: &ObjectKey, changes: &mut Changes) {
+        let mut before = self.services.remove(key).unwrap_or_default();
+        let mut diagnostics = Vec::new();
+        self.unfit.remove(key);
+        if let Some(service) = cluster.service(key) {
+            hygiene::check(
+                &key.namespace,
+                cluster.slices_by_name(key),
+                &mut diagnostics,
+            );
+            let mut problems = Vec::new();
+            let target = Target {
+                cluster,
+                key,
+                service,
+            };
+            let after = self.compile_ports(target, &mut before, &mut problems, changes);
+            self.services.insert(key.clone(), after);
+            let object = ObjectRef::new(Kind::Service, key.clone());
+            diagnostics.extend(problems.into_iter().map(|reason| Diagnostic {
+                object: object.clone(),
+                reason,
+            }));
+        }
+        for state in before {
+            self.store.leave_service_id(state.id);
+            Ipv4::pass(&mut self.store, changes).remove(state.v4, state.id);
+            Ipv6::pass(&mut self.store, changes).remove(state.v6, state.id);
+        }
+        if diagnostics.is_empty() {
+            self.diagnostics.remove(key);
+        } else {
+            self.diagnostics.insert(key.clone(), diagnostics);
+        }
+    }
+
+    /// Compiles a Service's ports, taking those that stay out of `before`.
+    fn compile_ports(
+        &mut self,
+        target: Target<'_>,
+        before: &mut Vec<ServicePortState>,
+        problems: &mut Vec<String>,
+        changes: &mut Changes,
+    ) -> Vec<ServicePortState> {
+        let mut after = Vec::with_capacity(target.service.ports.len());
+        for mut offer in offers(target.service, problems) {
+            offer
+                .claims
+                .retain(|claim| self.wins(target.key, claim, problems));
+            if offer.claims.is_empty() {
+                continue;
+            }
+            let known = before.iter().position(|state| state.is_of(offer.port));
+            let known = known.map(|at| before.swap_remove(at));
+            let written = match known.or_else(|| self.store.new_port(target.key, &offer)) {
+                Some(mut state) => {
+                    let written = self.store.write_port(target, &offer, &mut state, changes);
+                    after.push(state);
+                    written
+                }
+                None => Err(NoRoom {
+                    what: "service ports",
+                    needed: 1,
+                    free: 0,
+                    family: 0,
+                }),
+            };
+            if let Err(no_room) = written {
+                self.unfit.insert(target.key.clone());
+                let ServicePort { port, protocol, .. } = offer.port;
+                problems.push(format!("port {port}/{protocol}: {no_room}"));
+            }
+        }
+        after
+    }
+
+    /// Removes what the first pass did not adopt.
+    fn sweep(&mut self, changes: &mut Changes) {
+        let all = || self.services.values().flatten();
+        let kept4 = all()
+            .flat_map(|state| &state.v4.frontends)
+            .copied()
+            .collect();
+        let kept6 = all()
+            .flat_map(|state| &state.v6.frontends)
+            .copied()
+            .collect();
+        self.store.sweep(&kept4, &kept6, changes);
+    }
+
+    fn wins(&self, key: &ObjectKey, claim: &Claim, problems: &mut Vec<String>) -> bool {
+        let owner = self.claims.owner(claim);
+        if let Some(owner) = owner.filter(|owner| *owner != key) {
+            problems.push(format!(
+                "{claim} belongs to Service {owner}, which came first"
+            ));
+        }
+        owner == Some(key)
+    }
+}

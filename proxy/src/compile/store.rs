@@ -1,0 +1,351 @@
+//! The desired tables, and the numbers that are in use in them.
+//!
+//! After a restart the tables begin as the maps are. What nobody has adopted when the first pass is
+//! over, nobody desires.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
+
+use proxy_datapath::{
+    family::{Family, Ipv4, Ipv6},
+    tables::{BACKENDS_MAX, FRONTENDS_MAX, Frontend, FrontendKey, SLOTS_MAX},
+};
+
+use super::{
+    ids::Ids,
+    part::Part,
+    pass::{Pass, Sets},
+    quarantine::Quarantine,
+    ranges::Ranges,
+};
+use crate::plan::{Changes, FamilyState, MapState};
+
+/// How much the tables hold: frontends and backends of each family, and the slots of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub frontends: u32,
+    /// One less can be used: id 0 is none.
+    pub backends: u32,
+    pub slots: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) desired: MapState,
+    v4: Half<Ipv4>,
+    v6: Half<Ipv6>,
+    ranges: Ranges,
+    service_ids: Ids,
+    service_quarantine: Quarantine<u32>,
+    /// Ids of service ports in the maps that no service port has adopted yet.
+    orphans: BTreeSet<u32>,
+}
+
+/// One family's numbers.
+#[derive(Debug)]
+pub(super) struct Half<F: Family> {
+    pub(super) ids: Ids,
+    pub(super) frontends_max: usize,
+    pub(super) quarantine: Quarantine<Left<F>>,
+    /// Something has become free since it was last asked.
+    pub(super) freed: bool,
+    orphans: Orphans<F>,
+}
+
+/// What nothing desires any more.
+#[derive(Debug)]
+pub(super) enum Left<F: Family> {
+    Backend(u32),
+    Set {
+        range: Range<u32>,
+        readers: Vec<FrontendKey<F>>,
+    },
+}
+
+/// What was found in the maps and has not been adopted.
+#[derive(Debug)]
+struct Orphans<F: Family> {
+    sets: BTreeMap<FrontendKey<F>, Range<u32>>,
+    /// By the id of their service port, each list by address and port.
+    backends: HashMap<u32, Vec<u32>>,
+    /// Backends under ids that are never given out.
+    strays: Vec<u32>,
+}
+
+/// The families, where one is chosen by its type.
+pub(super) trait Tabled: Family {
+    fn pass<'a>(store: &'a mut Store, changes: &'a mut Changes) -> Pass<'a, Self>;
+}
+
+// === impl Tabled ===
+
+impl Tabled for Ipv4 {
+    fn pass<'a>(store: &'a mut Store, changes: &'a mut Changes) -> Pass<'a, Self> {
+        let MapState {
+            v4: rows, slots, ..
+        } = &mut store.desired;
+        let sets = Sets {
+            ranges: &mut store.ranges,
+            slots,
+            changes: &mut changes.slots,
+        };
+        Pass {
+            half: &mut store.v4,
+            rows,
+            changes: &mut changes.v4,
+            sets,
+        }
+    }
+}
+
+impl Tabled for Ipv6 {
+    fn pass<'a>(store: &'a mut Store, changes: &'a mut Changes) -> Pass<'a, Self> {
+        let MapState {
+            v6: rows, slots, ..
+        } = &mut store.desired;
+        let sets = Sets {
+            ranges: &mut store.ranges,
+            slots,
+            changes: &mut changes.slots,
+        };
+        Pass {
+            half: &mut store.v6,
+            rows,
+            changes: &mut changes.v6,
+            sets,
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frontends: FRONTENDS_MAX,
+            backends: BACKENDS_MAX,
+            slots: SLOTS_MAX,
+        }
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Begins with what the maps hold.
+    pub(super) fn restore(actual: &MapState, limits: Limits) -> Self {
+        let mut store = Self {
+            desired: MapState::default(),
+            v4: Half::new(limits),
+            v6: Half::new(limits),
+            ranges: Ranges::new(limits.slots),
+            // Each service port has a frontend in one family at least, and as many may rest.
+            service_ids: Ids::new(limits.frontends.saturating_mul(4).saturating_add(1)),
+            service_quarantine: Quarantine::default(),
+            orphans: BTreeSet::new(),
+        };
+        Ipv4::pass(&mut store, &mut Changes::default()).restore(&actual.v4, &actual.slots);
+        Ipv6::pass(&mut store, &mut Changes::default()).restore(&actual.v6, &actual.slots);
+        let services = services_in(&store.desired.v4).chain(services_in(&store.desired.v6));
+        let services: BTreeSet<u32> = services.collect();
+        store.orphans = services
+            .into_iter()
+            .filter(|&id| store.service_ids.reserve(id))
+            .collect();
+        store
+    }
+
+    /// The service port that the maps know by one of these frontends, if nobody else has adopted
+    /// it.
+    pub(super) fn adopt(
+        &mut self,
+        v4: &[FrontendKey<Ipv4>],
+        v6: &[FrontendKey<Ipv6>],
+    ) -> Option<(u32, Part<Ipv4>, Part<Ipv6>)> {
+        let rows4 = v4
+            .iter()
+            .filter_map(|key| self.desired.v4.frontends.get(key));
+        let rows6 = v6
+            .iter()
+            .filter_map(|key| self.desired.v6.frontends.get(key));
+        let mut known = rows4.chain(rows6).map(|row| row.service);
+        let id = known.find(|id| self.orphans.contains(id))?;
+        self.orphans.remove(&id);
+        let part4 = self.v4.adopt(&self.desired.v4, id, v4);
+        let part6 = self.v6.adopt(&self.desired.v6, id, v6);
+        Some((id, part4, part6))
+    }
+
+    pub(super) fn take_service_id(&mut self) -> Option<u32> {
+        self.service_ids.take()
+    }
+
+    pub(super) fn leave_service_id(&mut self, id: u32) {
+        self.service_quarantine.add(id);
+    }
+
+    /// Removes what the first pass did not adopt. `kept` are the frontends that have an owner.
+    pub(super) fn sweep(
+        &mut self,
+        kept4: &BTreeSet<FrontendKey<Ipv4>>,
+        kept6: &BTreeSet<FrontendKey<Ipv6>>,
+        changes: &mut Changes,
+    ) {
+        Ipv4::pass(self, changes).sweep(kept4);
+        Ipv6::pass(self, changes).sweep(kept6);
+        for id in std::mem::take(&mut self.orphans) {
+            self.leave_service_id(id);
+        }
+    }
+
+    pub(super) fn settle(&mut self, actual: &MapState, now_s: u64) {
+        self.v4.settle(&actual.v4, now_s);
+        self.v6.settle(&actual.v6, now_s);
+        self.service_quarantine.settle(now_s, |_| false);
+    }
+
+    pub(super) fn release(&mut self, now_s: u64) {
+        self.v4.release(now_s, &mut self.ranges);
+        self.v6.release(now_s, &mut self.ranges);
+        for id in self.service_quarantine.release(now_s) {
+            self.service_ids.free(id);
+        }
+    }
+
+    /// Whether anything has become free since the last call.
+    pub(super) fn take_freed(&mut self) -> bool {
+        let freed4 = std::mem::take(&mut self.v4.freed);
+        let freed6 = std::mem::take(&mut self.v6.freed);
+        freed4 || freed6
+    }
+
+    /// When something will have rested.
+    pub(super) fn next_release_s(&self) -> Option<u64> {
+        let (next4, next6) = (self.v4.quarantine.next_s(), self.v6.quarantine.next_s());
+        next4.into_iter().chain(next6).min()
+    }
+}
+
+fn services_in<F: Family>(rows: &FamilyState<F>) -> impl Iterator<Item = u32> {
+    let frontends = rows.frontends.values().map(|row| row.service);
+    frontends.chain(rows.backends.values().map(|row| row.service))
+}
+
+// === impl Half ===
+
+impl<F: Family> Half<F> {
+    fn new(limits: Limits) -> Self {
+        Self {
+            ids: Ids::new(limits.backends),
+            frontends_max: limits.frontends as usize,
+            quarantine: Quarantine::default(),
+            freed: false,
+            orphans: Orphans {
+                sets: BTreeMap::new(),
+                backends: HashMap::new(),
+                strays: Vec::new(),
+            },
+        }
+    }
+
+    fn adopt(&mut self, rows: &FamilyState<F>, id: u32, keys: &[FrontendKey<F>]) -> Part<F> {
+        let is_its =
+            |key: &&FrontendKey<F>| rows.frontends.get(key).is_some_and(|row| row.service == id);
+        let frontends: Vec<FrontendKey<F>> = keys.iter().filter(is_its).copied().collect();
+        let value = frontends.iter().find_map(|key| {
+            let row = *rows.frontends.get(key)?;
+            let sound = row.count == 0 || self.orphans.sets.remove(key).is_some();
+            sound.then_some(row)
+        });
+        Part {
+            readers: frontends.clone(),
+            frontends,
+            value,
+            backends: self.orphans.backends.remove(&id).unwrap_or_default(),
+        }
+    }
+
+    fn settle(&mut self, actual: &FamilyState<F>, now_s: u64) {
+        self.quarantine.settle(now_s, |left| match left {
+            Left::Backend(id) => actual.backends.contains_key(id),
+            Left::Set { range, readers } => readers.iter().any(|key| {
+                let row = actual.frontends.get(key);
+                row.is_some_and(|row| row.count > 0 && row.base == range.start)
+            }),
+        });
+    }
+
+    fn release(&mut self, now_s: u64, ranges: &mut Ranges) {
+        for left in self.quarantine.release(now_s) {
+            self.freed = true;
+            match left {
+                Left::Backend(id) => self.ids.free(id),
+                Left::Set { range, .. } => ranges.free(range),
+            }
+        }
+    }
+}
+
+// === impl Pass: the restart ===
+
+impl<F: Family> Pass<'_, F> {
+    fn restore(&mut self, actual: &FamilyState<F>, slots: &BTreeMap<u32, u32>) {
+        *self.rows = actual.clone();
+        let Orphans {
+            sets,
+            backends,
+            strays,
+        } = &mut self.half.orphans;
+        for (&id, row) in &actual.backends {
+            if self.half.ids.reserve(id) {
+                backends.entry(row.service).or_default().push(id);
+            } else {
+                self.rows.backends.remove(&id);
+                strays.push(id);
+            }
+        }
+        for ids in backends.values_mut() {
+            ids.sort_by_key(|id| {
+                actual
+                    .backends
+                    .get(id)
+                    .map(|row| (row.addr, row.port_proto))
+            });
+        }
+        for (&key, &Frontend { base, count, .. }) in &actual.frontends {
+            let range = base..base.saturating_add(count);
+            if self.sets.ranges.reserve(range.clone()) {
+                self.sets.slots.extend(slots.range(range.clone()));
+                sets.insert(key, range);
+            }
+        }
+    }
+
+    fn sweep(&mut self, kept: &BTreeSet<FrontendKey<F>>) {
+        let ownerless = self.rows.frontends.keys().filter(|key| !kept.contains(key));
+        for key in ownerless.copied().collect::<Vec<_>>() {
+            self.remove_frontend(key);
+        }
+        let unused = self
+            .rows
+            .vips
+            .keys()
+            .filter(|addr| !self.rows.has_frontend_at(**addr));
+        for addr in unused.copied().collect::<Vec<_>>() {
+            self.rows.vips.remove(&addr);
+            self.changes.vips.push(addr);
+        }
+        for (key, range) in std::mem::take(&mut self.half.orphans.sets) {
+            self.leave_range(range, vec![key]);
+        }
+        for id in std::mem::take(&mut self.half.orphans.backends)
+            .into_values()
+            .flatten()
+        {
+            self.remove_backend(id);
+        }
+        self.changes.backends.append(&mut self.half.orphans.strays);
+    }
+}

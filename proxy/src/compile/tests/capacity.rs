@@ -1,0 +1,126 @@
+//! What happens when a table is full.
+
+use rstest::rstest;
+
+use crate::{
+    compile::{
+        Limits,
+        quarantine::REST_S,
+        testing::{
+            TestNode, apply_service, apply_slice, delete, endpoint, port, service, slice,
+            synced_cluster,
+        },
+    },
+    model::{Kind, Protocol},
+};
+
+/// One Service of one TCP port with so many endpoints.
+fn add(node: &mut TestNode, name: &str, addr: &str, endpoints: u8) {
+    let ports = vec![port("", Protocol::Tcp, 80)];
+    apply_service(&mut node.cluster, name, service(&[addr], ports));
+    let endpoints = (1..=endpoints)
+        .map(|last| endpoint(&format!("10.1.0.{last}")))
+        .collect();
+    apply_slice(&mut node.cluster, name, "a", slice(&["/tcp=80"], endpoints));
+}
+
+#[rstest]
+#[case::frontends(
+    Limits { frontends: 1, backends: 100, slots: 100 },
+    "no room for 1 more frontends (ipv4), 0 are free"
+)]
+#[case::backends(
+    Limits { frontends: 9, backends: 5, slots: 100 },
+    "no room for 3 more backends (ipv4), 1 are free"
+)]
+#[case::slots(
+    Limits { frontends: 9, backends: 100, slots: 5 },
+    "no room for 3 more slots in a row, 2 are free"
+)]
+fn what_does_not_fit_is_told_and_fits_when_there_is_room(
+    #[case] limits: Limits,
+    #[case] reason: &str,
+) {
+    let mut node = TestNode::with_limits(synced_cluster(), limits);
+    add(&mut node, "first", "10.96.0.1", 3);
+    add(&mut node, "second", "10.96.0.2", 3);
+    node.pass();
+    let first = "10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80 10.1.0.3:80";
+    assert_eq!(node.frontends(), [first]);
+    assert_eq!(
+        node.diagnostics(),
+        [format!("Service default/second: port 80/tcp: {reason}")]
+    );
+
+    delete(&mut node.cluster, Kind::Service, "first");
+    node.pass();
+    if let Some(retry_at_s) = node.compiler.retry_at_s() {
+        assert_eq!(retry_at_s, node.now_s + REST_S);
+        node.now_s = retry_at_s;
+        node.pass();
+    }
+    assert_eq!(
+        node.frontends(),
+        ["10.96.0.2:80/tcp 10.1.0.1:80 10.1.0.2:80 10.1.0.3:80"]
+    );
+    assert_eq!(node.diagnostics(), Vec::<String>::new());
+    assert_eq!(node.compiler.retry_at_s(), None);
+}
+
+#[test]
+fn a_service_that_outgrows_the_table_keeps_its_old_set() {
+    let limits = Limits {
+        frontends: 9,
+        backends: 5,
+        slots: 100,
+    };
+    let mut node = TestNode::with_limits(synced_cluster(), limits);
+    add(&mut node, "web", "10.96.0.1", 2);
+    add(&mut node, "other", "10.96.0.2", 1);
+    node.pass();
+    let before = node.frontends();
+    add(&mut node, "web", "10.96.0.1", 9);
+    assert_eq!(node.pass(), []);
+    assert_eq!(node.frontends(), before);
+    assert_eq!(node.diagnostics().len(), 1);
+
+    add(&mut node, "other", "10.96.0.2", 2);
+    node.pass();
+    assert_eq!(
+        node.frontends(),
+        [
+            "10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80",
+            "10.96.0.2:80/tcp 10.1.0.1:80 10.1.0.2:80"
+        ],
+        "the others go on"
+    );
+    add(&mut node, "web", "10.96.0.1", 1);
+    node.pass();
+    assert_eq!(node.diagnostics(), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_family_does_not_keep_the_other_back() {
+    let limits = Limits {
+        frontends: 9,
+        backends: 3,
+        slots: 100,
+    };
+    let mut node = TestNode::with_limits(synced_cluster(), limits);
+    let ports = vec![port("", Protocol::Tcp, 80)];
+    apply_service(
+        &mut node.cluster,
+        "web",
+        service(&["10.96.0.1", "fd00:96::1"], ports),
+    );
+    let addrs = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "fd00:10::1"];
+    apply_slice(
+        &mut node.cluster,
+        "web",
+        "a",
+        slice(&["/tcp=80"], addrs.map(endpoint).to_vec()),
+    );
+    node.pass();
+    assert_eq!(node.frontends(), ["[fd00:96::1]:80/tcp [fd00:10::1]:80"]);
+    assert_eq!(node.diagnostics().len(), 1);
+}

@@ -1,0 +1,186 @@
+//! Numbers stay, and are not used again too early.
+
+use crate::{
+    compile::{
+        quarantine::REST_S,
+        testing::{
+            TestNode, apply_service, apply_slice, delete, endpoint, port, service, slice,
+            synced_cluster,
+        },
+    },
+    model::{Kind, Protocol},
+    plan::{FamilyOp, Op},
+};
+
+fn endpoints(node: &mut TestNode, addrs: &[&str]) {
+    let endpoints = addrs.iter().map(|addr| endpoint(addr)).collect();
+    apply_slice(
+        &mut node.cluster,
+        "web",
+        "a",
+        slice(&["/tcp=80"], endpoints),
+    );
+}
+
+fn web(addrs: &[&str]) -> TestNode {
+    let mut cluster = synced_cluster();
+    apply_service(
+        &mut cluster,
+        "web",
+        service(&["10.96.0.1"], vec![port("", Protocol::Tcp, 80)]),
+    );
+    let mut node = TestNode::new(cluster);
+    endpoints(&mut node, addrs);
+    node.pass();
+    node
+}
+
+/// The set of the only frontend.
+fn base(node: &TestNode) -> u32 {
+    node.actual.v4.frontends.values().next().unwrap().base
+}
+
+#[test]
+fn a_backend_keeps_its_id_while_others_come_and_go() {
+    let mut node = web(&["10.1.0.2", "10.1.0.4"]);
+    endpoints(&mut node, &["10.1.0.1", "10.1.0.4"]);
+    node.pass();
+    assert_eq!(
+        node.backends(),
+        ["2 10.1.0.4:80/tcp active", "3 10.1.0.1:80/tcp active"]
+    );
+}
+
+#[test]
+fn an_id_and_a_range_are_used_again_only_after_a_rest() {
+    let mut node = web(&["10.1.0.1"]);
+    let first = base(&node);
+    endpoints(&mut node, &["10.1.0.2"]);
+    node.pass();
+    node.now_s += REST_S - 1;
+    endpoints(&mut node, &["10.1.0.3"]);
+    node.pass();
+    assert_eq!(node.backends(), ["3 10.1.0.3:80/tcp active"]);
+    assert_ne!(base(&node), first);
+    node.now_s += 1;
+    endpoints(&mut node, &["10.1.0.4"]);
+    node.pass();
+    assert_eq!(node.backends(), ["1 10.1.0.4:80/tcp active"]);
+    assert_eq!(base(&node), first);
+}
+
+#[test]
+fn the_rest_does_not_begin_while_the_maps_hold_the_old_set() {
+    let mut node = web(&["10.1.0.1"]);
+    endpoints(&mut node, &["10.1.0.2"]);
+    let stuck = node.pass_up_to(2);
+    assert!(matches!(
+        stuck[..],
+        [
+            Op::V4(FamilyOp::Backend {
+                id: 2,
+                value: Some(_)
+            }),
+            Op::Slot { backend: 2, .. }
+        ]
+    ));
+    node.now_s += 100 * REST_S;
+    endpoints(&mut node, &["10.1.0.3"]);
+    node.pass();
+    assert_eq!(node.backends(), ["3 10.1.0.3:80/tcp active"]);
+}
+
+#[test]
+fn an_unchanged_set_is_not_written_again() {
+    let mut node = web(&["10.1.0.1", "10.1.0.2"]);
+    endpoints(&mut node, &["10.1.0.2", "10.1.0.1"]);
+    assert_eq!(node.pass(), [], "the order in a slice means nothing");
+    assert_eq!(node.full_pass(), []);
+}
+
+#[test]
+fn a_port_that_moves_keeps_its_set_and_its_id() {
+    let mut node = web(&["10.1.0.1"]);
+    let moved = service(&["10.96.0.1"], vec![port("", Protocol::Tcp, 81)]);
+    apply_service(&mut node.cluster, "web", moved);
+    let ops = node.pass();
+    assert!(
+        matches!(
+            ops[..],
+            [
+                Op::V4(FamilyOp::Frontend { value: Some(_), .. }),
+                Op::V4(FamilyOp::Frontend { value: None, .. })
+            ]
+        ),
+        "{ops:?}"
+    );
+}
+
+#[test]
+fn a_restart_changes_no_number_and_writes_nothing() {
+    let mut node = web(&["10.1.0.1", "10.1.0.2"]);
+    apply_service(
+        &mut node.cluster,
+        "aaa",
+        service(
+            &["10.96.0.2", "fd00:96::2"],
+            vec![port("", Protocol::Udp, 80)],
+        ),
+    );
+    node.pass();
+    let before: Vec<u32> = node.compiler.services().map(|port| port.id).collect();
+    assert_eq!(
+        before,
+        [2, 1],
+        "in the order of names, numbered as they came"
+    );
+    node.restart();
+    assert_eq!(node.full_pass(), []);
+    let after: Vec<u32> = node.compiler.services().map(|port| port.id).collect();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn frontends_that_changed_hands_while_no_agent_ran_are_sorted_out() {
+    let mut node = web(&["10.1.0.1"]);
+    apply_service(
+        &mut node.cluster,
+        "web",
+        service(&["10.96.0.9"], vec![port("", Protocol::Tcp, 80)]),
+    );
+    apply_service(
+        &mut node.cluster,
+        "heir",
+        service(&["10.96.0.1"], vec![port("", Protocol::Tcp, 80)]),
+    );
+    node.restart();
+    node.full_pass();
+    assert_eq!(
+        node.frontends(),
+        ["10.96.0.1:80/tcp reject", "10.96.0.9:80/tcp 10.1.0.1:80"]
+    );
+    let ids: Vec<u32> = node.compiler.services().map(|port| port.id).collect();
+    assert_eq!(ids, [1, 2], "the heir is known by its frontend");
+}
+
+#[test]
+fn everything_is_free_again_when_everything_is_gone() {
+    let mut node = web(&["10.1.0.1", "10.1.0.2"]);
+    delete(&mut node.cluster, Kind::Service, "web");
+    node.pass();
+    assert_eq!(*node.compiler.desired(), Default::default());
+    node.now_s += REST_S;
+    apply_service(
+        &mut node.cluster,
+        "next",
+        service(&["10.96.0.1"], vec![port("", Protocol::Tcp, 80)]),
+    );
+    let slice = slice(&["/tcp=80"], vec![endpoint("10.1.0.7")]);
+    apply_slice(&mut node.cluster, "next", "a", slice);
+    node.pass();
+    assert_eq!(node.backends(), ["1 10.1.0.7:80/tcp active"]);
+    assert_eq!(
+        (base(&node), node.compiler.services().next().unwrap().id),
+        (0, 1)
+    );
+}

@@ -1,0 +1,7 @@
+//! The compiler as a whole, down to the maps.
+
+mod capacity;
+mod ids;
+mod random;
+mod scale;
+mod services;
