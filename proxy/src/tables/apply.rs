@@ -28,26 +28,32 @@ pub trait Tables: Send {
     fn apply(&mut self, ops: &[Op]) -> Vec<Failure> {
         let mut gate = Gate::default();
         let mut failures = Vec::new();
+        let mut place = 0;
         for run in ops.chunk_by(same_batch) {
             let mut admitted = Vec::with_capacity(run.len());
+            let mut places = Vec::with_capacity(run.len());
             for op in run {
                 match gate.objection(op, self) {
-                    None => admitted.push(*op),
+                    None => {
+                        admitted.push(*op);
+                        places.push(place);
+                    }
                     Some(reason) => {
                         gate.close_behind(op, self);
+                        let error = Error::Withheld { reason };
                         failures.push(Failure {
+                            place,
                             op: *op,
-                            error: Error::Withheld { reason },
+                            error,
                         });
                     }
                 }
+                place += 1;
             }
             for (at, error) in self.write(&admitted) {
-                gate.close_behind(&admitted[at], self);
-                failures.push(Failure {
-                    op: admitted[at],
-                    error,
-                });
+                let (place, op) = (places[at], admitted[at]);
+                gate.close_behind(&op, self);
+                failures.push(Failure { place, op, error });
             }
         }
         failures
@@ -57,6 +63,8 @@ pub trait Tables: Send {
 /// An operation that was not done, and why.
 #[derive(Debug)]
 pub struct Failure {
+    /// Where the operation stands among those that were to be applied.
+    pub place: usize,
     pub op: Op,
     pub error: Error,
 }

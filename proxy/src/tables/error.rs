@@ -84,14 +84,6 @@ impl Error {
             source,
         }
     }
-
-    /// Whether the object simply is not there.
-    pub fn is_not_found(&self) -> bool {
-        match self {
-            Self::Path { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            _ => false,
-        }
-    }
 }
 
 fn holder(pid: Option<u32>) -> String {
@@ -107,4 +99,39 @@ fn verifier_says(log: &str) -> String {
     }
     let tail = &lines[lines.len().saturating_sub(LINES)..];
     format!("; its verifier's last words:\n{}", tail.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_program_comes_with_the_end_of_the_verifiers_log() {
+        let log: String = (0..40)
+            .map(|line| format!("{line}: (b7) r0 = {line}\n\n"))
+            .collect();
+        let error = Error::Refused {
+            program: "from_pod",
+            log: format!("{log}R1 invalid mem access 'scalar'\n"),
+            source: io::Error::from_raw_os_error(libc::EACCES),
+        };
+        let text = error.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines.first(),
+            Some(&"the kernel refuses program from_pod; its verifier's last words:")
+        );
+        assert_eq!(lines.last(), Some(&"R1 invalid mem access 'scalar'"));
+        assert_eq!(lines.len(), 16, "{text}");
+    }
+
+    #[test]
+    fn a_refusal_without_a_log_is_one_line() {
+        let error = Error::Refused {
+            program: "to_pod",
+            log: String::new(),
+            source: io::Error::from_raw_os_error(libc::EPERM),
+        };
+        assert_eq!(error.to_string(), "the kernel refuses program to_pod");
+    }
 }

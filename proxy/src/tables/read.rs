@@ -141,3 +141,154 @@ fn count<T: Table<Key: Entry, Value: Entry>>(map: &Map<T>) -> Result<u32, Error>
     map.for_each(|_, _| entries += 1)?;
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{Ipv4Addr, Ipv6Addr},
+        os::fd::AsFd as _,
+    };
+
+    use proxy_datapath::{
+        family::Port,
+        frontend::backend,
+        tables::{Backend, Counters, Frontend, FrontendKey, SocketKey, SocketPeer, port_proto},
+        verdict::code,
+    };
+
+    use super::*;
+    use crate::tables::{
+        Access,
+        bpf_sys::{self, scratch},
+        testing::{ScratchPins, privileged},
+    };
+
+    fn open() -> Option<(ScratchPins, BpfTables)> {
+        privileged().then(|| {
+            let pins = ScratchPins::with_maps(16, 64);
+            let tables = BpfTables::open_pinned(&pins.pins, Access::Write).unwrap();
+            (pins, tables)
+        })
+    }
+
+    #[test]
+    fn use_is_counted_by_table_and_in_both_families() {
+        let Some((_pins, tables)) = open() else {
+            return;
+        };
+        let of = |service| Backend {
+            service,
+            state: backend::ACTIVE,
+            ..Backend::default()
+        };
+        assert!(
+            tables
+                .v4
+                .backends
+                .update(&[3, 60], &[of(1), of(1)])
+                .is_empty()
+        );
+        let key = |port| FrontendKey::new(Ipv4Addr::LOCALHOST.into(), Port::new(port), proto::TCP);
+        let set = Frontend {
+            base: 0,
+            count: 2,
+            ..Frontend::default()
+        };
+        let none = Frontend::default();
+        assert!(
+            tables
+                .v4
+                .frontends
+                .update(&[key(1), key(2), key(3)], &[set, set, none])
+                .is_empty()
+        );
+        let set = Frontend {
+            base: 8,
+            count: 5,
+            ..Frontend::default()
+        };
+        assert!(
+            tables
+                .v6
+                .frontends
+                .update(&[FrontendKey::default()], &[set])
+                .is_empty()
+        );
+
+        let usage = tables.usage().unwrap();
+        let names: Vec<_> = usage.iter().map(|usage| usage.table).collect();
+        assert!(names.is_sorted() && names.len() == 13, "{names:?}");
+        let used: Vec<_> = usage
+            .iter()
+            .filter(|usage| usage.used > 0)
+            .map(|usage| (usage.table, usage.used, usage.capacity))
+            .collect();
+        let expected = [
+            ("BACKENDS4", 2, 64),
+            ("FRONTENDS4", 3, 16),
+            ("FRONTENDS6", 1, 16),
+            ("SLOTS", 9, 128),
+        ];
+        assert_eq!(used, expected);
+    }
+
+    #[test]
+    fn counters_are_summed_over_the_cpus() {
+        let Some((pins, tables)) = open() else { return };
+        let cpus = aya::util::nr_cpus().unwrap();
+        let map = bpf_sys::object_get(&pins.pins.map::<Counters>(), Access::Write).unwrap();
+        let index = Direction::ToPod.counter(code::TRANSLATE);
+        // SAFETY: there are as many values as possible CPUs, and `Counters` has keys of four bytes.
+        unsafe { scratch::update_per_cpu(map.as_fd(), index, &vec![7; cpus]) }.unwrap();
+        let counters = tables.counters().unwrap();
+        let counted: Vec<_> = counters
+            .iter()
+            .filter(|counter| counter.packets > 0)
+            .collect();
+        let packets = 7 * cpus as u64;
+        let (direction, verdict) = (Direction::ToPod, Verdict::Translate);
+        assert_eq!(
+            counted,
+            [&Counter {
+                direction,
+                verdict,
+                packets
+            }]
+        );
+    }
+
+    #[test]
+    fn udp_sockets_are_found_by_the_backend_they_were_led_to() {
+        let Some((_pins, tables)) = open() else {
+            return;
+        };
+        let addr: Ipv6Addr = "fd00:10:1::5".parse().unwrap();
+        let key = |cookie, port, proto, way| SocketKey::<Ipv6> {
+            cookie,
+            addr: addr.into(),
+            port_proto: port_proto(Port::new(port), proto) | way,
+        };
+        let keys = [
+            key([5, 1], 53, proto::UDP, 0),
+            key([5, 1], 53, proto::UDP, TO_BACKEND),
+            key([6, 0], 53, proto::TCP, 0),
+            key([7, 0], 54, proto::UDP, 0),
+        ];
+        assert!(
+            tables
+                .v6
+                .sockets
+                .update(&keys, &[SocketPeer::default(); 4])
+                .is_empty()
+        );
+        let backend = SocketAddr::new(addr.into(), 53);
+        let found = tables.udp_sockets(|addr| addr == backend).unwrap();
+        assert_eq!(
+            found,
+            [HostSocket {
+                cookie: 1 << 32 | 5,
+                backend
+            }]
+        );
+    }
+}

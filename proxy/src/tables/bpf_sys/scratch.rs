@@ -1,10 +1,15 @@
 //! Maps and programs made from nothing, for tests that need the kernel but not the object.
 
-use std::{ffi::c_char, io, os::fd::OwnedFd};
+use std::{
+    ffi::c_char,
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    ptr,
+};
 
 use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_prog_type};
 
-use super::{MapShape, call_for_fd, zeroed};
+use super::{MapShape, call, call_for_fd, fd_number, zeroed};
 
 pub(crate) fn map(name: &str, shape: &MapShape) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
@@ -19,6 +24,22 @@ pub(crate) fn map(name: &str, shape: &MapShape) -> io::Result<OwnedFd> {
     }
     attr.__bindgen_anon_1.map_name = bytes;
     call_for_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr)
+}
+
+/// Writes an entry of a map that has a value for each possible CPU.
+///
+/// # Safety
+/// `values` are as many as there are possible CPUs, and the map's keys are four bytes.
+pub(crate) unsafe fn update_per_cpu(
+    map: BorrowedFd<'_>,
+    key: u32,
+    values: &[u64],
+) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = fd_number(map);
+    attr.__bindgen_anon_2.key = ptr::from_ref(&key) as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = values.as_ptr() as u64;
+    call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 
 /// A program that returns `value` and does nothing else.
