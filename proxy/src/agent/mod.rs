@@ -27,7 +27,7 @@ use crate::{
     },
     config::{Attach, Config, LogFormat, Source},
     model::{Cluster, Event, Kind},
-    observe::{Query, Server, World, service::views, trace},
+    observe::{NameFile, Query, Server, World, service::views, trace},
     tables::{Datapath, OBJECT, PinDir, PinLock},
     watch,
 };
@@ -84,7 +84,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
         lock,
     } = Datapath::load(OBJECT, &pins).context("cannot load the datapath")?;
     let attachments = Attachments::new(pins, programs, method(config.attach));
-    let programmer = Programmer::new(Cluster::new(config.node_name.as_str()), tables)
+    let cluster = Cluster::new(config.node_name.as_str());
+    let programmer = Programmer::new(cluster, tables, NameFile::new(&config.run_dir))
         .context("cannot read what the maps hold")?;
     // The socket hooks find the frontends that an agent before us left, or none.
     attachments

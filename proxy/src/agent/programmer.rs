@@ -14,7 +14,7 @@ use crate::{
     attach::sockets::UdpSockets,
     compile::Compiler,
     model::{Cluster, Diagnostic},
-    observe::snapshot::Apply,
+    observe::{NameFile, names, rename, snapshot::Apply},
     plan::{Changes, FamilyOp, FamilyState, MapState, Op, plan},
     tables::{BpfTables, Failure, Tables},
 };
@@ -28,6 +28,8 @@ pub(super) struct Programmer {
     /// Rows of earlier passes that could not be written.
     unwritten: Changes,
     sockets: UdpSockets,
+    /// What service ids stand for, for when this agent does not run.
+    names: NameFile,
     /// Set by the first pass, which covers everything.
     begun: bool,
     clock: Instant,
@@ -43,7 +45,11 @@ pub(super) struct Programmer {
 
 impl Programmer {
     /// Begins with what the maps hold, so that ids stay and nothing is written twice.
-    pub(super) fn new(cluster: Cluster, tables: BpfTables) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        cluster: Cluster,
+        tables: BpfTables,
+        names: NameFile,
+    ) -> anyhow::Result<Self> {
         let actual = tables.dump()?;
         let sockets = UdpSockets::open().context("cannot look at this node's sockets")?;
         Ok(Self {
@@ -53,6 +59,7 @@ impl Programmer {
             actual,
             unwritten: Changes::default(),
             sockets,
+            names,
             begun: false,
             clock: Instant::now(),
             logged: BTreeSet::new(),
@@ -72,7 +79,8 @@ impl Programmer {
         }
         let dirty = self.cluster.take_dirty();
         let mut changes = self.compiler.compile(&self.cluster, &dirty, self.now_s());
-        if !self.begun {
+        let first = !self.begun;
+        if first {
             changes = Changes::everything(&self.actual, self.compiler.desired());
             info!(
                 services = self.cluster.services().len(),
@@ -83,7 +91,11 @@ impl Programmer {
         changes.merge(std::mem::take(&mut self.unwritten));
         self.log_diagnostics();
         let ops = plan(&self.actual, self.compiler.desired(), &changes);
+        let renamed = first || rename(&ops, &self.actual);
         let done = self.apply(&ops, changes);
+        if renamed && let Err(error) = self.names.update(&names(&self.compiler)) {
+            warn!("cannot keep the names of service ids: {error}");
+        }
         self.compiler.settle(&self.actual, self.now_s());
         done
     }

@@ -285,7 +285,8 @@ mod tests {
             10.1.0.9:8080,10.1.1.7:8080 (terminating),10.1.1.9:8080
             [fd00:10:1::9]:8080
             <none>
-        "#]].assert_eq(&last.map(|cell| format!("{cell}\n")).collect::<String>());
+        "#]]
+        .assert_eq(&last.map(|cell| format!("{cell}\n")).collect::<String>());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) mod testing;
 pub mod trace;
 mod world;
 
-pub use names::{NAMES_FILE, NameFile, Names, PortName, read_names};
+pub use names::{NAMES_FILE, NameFile, Names, PortName, read_names, rename};
 pub use query::Query;
 pub use row::Row;
 pub(crate) use server::{Failure, QuestionWords};

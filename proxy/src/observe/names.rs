@@ -10,9 +10,13 @@ use std::{
     sync::Arc,
 };
 
+use proxy_datapath::{family::Family, tables::Frontend};
 use serde::{Deserialize, Serialize};
 
-use crate::model::ObjectKey;
+use crate::{
+    model::ObjectKey,
+    plan::{FamilyOp, FamilyState, MapState, Op},
+};
 
 pub const NAMES_FILE: &str = "names.json";
 
@@ -83,6 +87,23 @@ impl NameFile {
     }
 }
 
+/// Whether these writes give a frontend to another service port than it has, or take it away: only
+/// then do names change.
+pub fn rename(ops: &[Op], actual: &MapState) -> bool {
+    fn family<F: Family>(op: &FamilyOp<F>, actual: &FamilyState<F>) -> bool {
+        let FamilyOp::Frontend { key, value } = op else {
+            return false;
+        };
+        let owner = |frontend: &Frontend| frontend.service;
+        value.as_ref().map(owner) != actual.frontends.get(key).map(owner)
+    }
+    ops.iter().any(|op| match op {
+        Op::V4(op) => family(op, &actual.v4),
+        Op::V6(op) => family(op, &actual.v6),
+        Op::Slot { .. } => false,
+    })
+}
+
 /// The names that the last agent knew; none where it left no file.
 pub fn read_names(run_dir: &Path) -> io::Result<Names> {
     let text = match fs::read(run_dir.join(NAMES_FILE)) {
@@ -128,6 +149,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::observe::testing;
 
     fn names(port: &str) -> Names {
         let service = ObjectKey::new("default", "echo");
@@ -159,6 +181,32 @@ mod tests {
         assert_eq!(read_names(dir.path()).unwrap(), Names::new());
         file.update(&names("dns")).unwrap();
         assert_eq!(read_names(dir.path()).unwrap(), names("dns"));
+    }
+
+    #[test]
+    fn only_a_new_owner_of_a_frontend_renames() {
+        let actual = testing::maps();
+        let (&key, &old) = actual.v4.frontends.iter().next().unwrap();
+        let write = |value| [Op::V4(FamilyOp::Frontend { key, value })];
+        let moved = Frontend {
+            base: old.base + 9,
+            ..old
+        };
+        let other = Frontend {
+            service: old.service + 9,
+            ..old
+        };
+        assert!(!rename(&write(Some(moved)), &actual));
+        assert!(rename(&write(Some(other)), &actual));
+        assert!(rename(&write(None), &actual));
+        assert!(rename(&write(Some(old)), &MapState::default()));
+        assert!(!rename(
+            &[Op::Slot {
+                index: 0,
+                backend: 1
+            }],
+            &actual
+        ));
     }
 
     #[test]
