@@ -73,3 +73,40 @@ fn is_absence(error: &io::Error) -> bool {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::cli::testing::FakeAgent;
+
+    fn ask(agent: &FakeAgent, path: &str) -> Result<Option<Value>, String> {
+        super::ask(agent.run_dir(), path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nobody_answers_where_no_agent_runs() {
+        let dir = TempDir::new().unwrap();
+        assert_eq!(super::ask::<Value>(dir.path(), "/status").unwrap(), None);
+    }
+
+    #[test]
+    fn an_agent_that_drops_the_question_is_stopping() {
+        let agent = FakeAgent::start(drop);
+        assert_eq!(
+            ask(&agent, "/status"),
+            Err("the agent is stopping".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_question_that_is_none_is_answered_with_what_is_wrong() {
+        let agent = FakeAgent::start(drop);
+        let error = ask(&agent, "/trace?from=here&to=10.96.0.10:80/tcp").unwrap_err();
+        assert!(error.starts_with("`here` is no source"), "{error}");
+        let error = ask(&agent, "/nothing").unwrap_err();
+        assert!(error.ends_with("answered 404 Not Found"), "{error}");
+    }
+}

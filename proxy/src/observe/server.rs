@@ -235,3 +235,50 @@ impl fmt::Display for QuestionWords {
         self.at.as_ref().map_or(Ok(()), |at| write!(f, "&at={at}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener as Socket;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_may_use_the_socket() {
+        let dir = TempDir::new().unwrap();
+        let run_dir = dir.path().join("run");
+        let _server = Server::bind(&run_dir).unwrap();
+        assert_eq!(mode(&run_dir), 0o700);
+        assert_eq!(mode(&run_dir.join(SOCKET_NAME)), 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_somebody_answers_on_is_left_alone() {
+        let dir = TempDir::new().unwrap();
+        let _server = Server::bind(dir.path()).unwrap();
+        let error = Server::bind(dir.path()).unwrap_err();
+        assert!(matches!(error, ServerError::Taken(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_a_killed_agent_left_is_replaced() {
+        let dir = TempDir::new().unwrap();
+        drop(Socket::bind(dir.path().join(SOCKET_NAME)).unwrap());
+        assert!(Server::bind(dir.path()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_socket_goes_with_its_server() {
+        let dir = TempDir::new().unwrap();
+        let server = Server::bind(dir.path()).unwrap();
+        let (queries, _asked) = mpsc::channel(1);
+        let running = server.run(queries);
+        assert!(timeout(Duration::ZERO, running).await.is_err());
+        assert!(!dir.path().join(SOCKET_NAME).exists());
+    }
+}
