@@ -4,6 +4,7 @@
     reason = "what a person typed answers on the terminal"
 )]
 
+mod bench;
 mod build;
 mod cluster;
 mod codegen;
@@ -39,6 +40,7 @@ enum Command {
     Test(test::Args),
     Lint(lint::Args),
     Codegen(codegen::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         },
         Command::Lint(args) => lint::run(args),
         Command::Codegen(args) => codegen::run(args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

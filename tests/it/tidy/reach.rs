@@ -61,6 +61,7 @@ fn is_root(path: &str) -> bool {
             | [_, "src", "bin", _]
             | [_, "src", "bin", _, "main.rs"]
             | ["tests", "it", "main.rs"]
+            | ["tests", "benches", _, "main.rs"]
     )
 }
 
