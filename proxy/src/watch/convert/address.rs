@@ -1,5 +1,8 @@
 //! Addresses and prefixes as Kubernetes has always accepted them (7): IPv4 with leading zeros is
 //! decimal, prefixes may be padded with blanks, and an IPv4-mapped address is the IPv4 address.
+//!
+//! Which addresses are never used, because they name the node itself or a group, is not a question
+//! of reading: `compile` refuses them.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,37 +17,6 @@ pub(super) fn parse_prefix(text: &str) -> Option<IpNet> {
     let addr = parse_as_written(addr)?;
     let length = u8::try_from(parse_decimal(length)?).ok()?;
     IpNet::new(addr, length).ok().map(|prefix| prefix.trunc())
-}
-
-/// Why no packet to this address can reach a pod, if so. The API server refuses such endpoints;
-/// a manifest has nobody else to refuse them (CVE-2021-25737).
-pub(super) const fn special(addr: IpAddr) -> Option<&'static str> {
-    let link_local = match addr {
-        IpAddr::V4(addr) => addr.is_link_local(),
-        IpAddr::V6(addr) => addr.is_unicast_link_local(),
-    };
-    if link_local {
-        Some("a link-local address")
-    } else {
-        unroutable(addr)
-    }
-}
-
-/// Why this address names nobody in particular or only the own machine, if so.
-pub(super) const fn unroutable(addr: IpAddr) -> Option<&'static str> {
-    if addr.is_unspecified() {
-        return Some("the unspecified address");
-    }
-    if addr.is_loopback() {
-        return Some("a loopback address");
-    }
-    if addr.is_multicast() {
-        return Some("a multicast address");
-    }
-    match addr {
-        IpAddr::V4(addr) if addr.is_broadcast() => Some("the broadcast address"),
-        _ => None,
-    }
 }
 
 fn parse_as_written(text: &str) -> Option<IpAddr> {
@@ -123,19 +95,5 @@ mod tests {
                 .as_deref(),
             expect
         );
-    }
-
-    #[rstest]
-    #[case::pod("10.1.0.5", None)]
-    #[case::loopback("127.0.0.2", Some("a loopback address"))]
-    #[case::loopback_ipv6("::1", Some("a loopback address"))]
-    #[case::link_local("169.254.169.254", Some("a link-local address"))]
-    #[case::link_local_ipv6("fe80::1", Some("a link-local address"))]
-    #[case::multicast("224.0.0.1", Some("a multicast address"))]
-    #[case::multicast_ipv6("ff02::1", Some("a multicast address"))]
-    #[case::unspecified("0.0.0.0", Some("the unspecified address"))]
-    #[case::broadcast("255.255.255.255", Some("the broadcast address"))]
-    fn special_addresses_are_no_endpoints(#[case] text: &str, #[case] expect: Option<&str>) {
-        assert_eq!(parse_addr(text).and_then(special), expect);
     }
 }

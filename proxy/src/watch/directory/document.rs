@@ -269,7 +269,7 @@ mod tests {
     #[case::end_marker("a: 1\n...\n# end\n---\nb: 2\n", &[(1, "a: 1\n"), (4, "\nb: 2\n")])]
     #[case::empty_documents("---\n---\n# nothing\n---\n  \n", &[])]
     #[case::directive("%YAML 1.2\n---\na: 1\n", &[(2, "\na: 1\n")])]
-    #[case::marker_must_stand_alone("a: |\n  ---\n----\n---x\n", &[(1, "a: |\n  ---\n----\n---x\n")])]
+    #[case::marker_stands_alone("a: |\n  ---\n----\n---x\n", &[(1, "a: |\n  ---\n----\n---x\n")])]
     #[case::byte_order_mark("\u{feff}a: 1\n", &[(1, "a: 1\n")])]
     #[case::nothing("", &[])]
     fn file_splits_into_documents(#[case] text: &str, #[case] expect: &[(usize, &str)]) {

@@ -61,9 +61,11 @@ struct Version {
 
 /// Watches `directory`, and remembers it as it is at this moment.
 pub(super) fn watch(directory: &Path) -> anyhow::Result<(Watch, Hints)> {
+    // As inotify's events name it.
+    let directory = std::path::absolute(directory).context("cannot name the directory")?;
     let (hint, hints) = mpsc::channel(1);
     let lost = Arc::new(AtomicBool::new(false));
-    let own = (directory.to_owned(), lost.clone());
+    let own = (directory.clone(), lost.clone());
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         if matches!(event.kind, EventKind::Remove(_)) && event.paths.contains(&own.0) {
@@ -75,7 +77,6 @@ pub(super) fn watch(directory: &Path) -> anyhow::Result<(Watch, Hints)> {
         }
     })
     .context("cannot start inotify")?;
-    let directory = directory.to_owned();
     let mut watch = Watch {
         directory,
         watcher,

@@ -212,11 +212,12 @@ pub(super) async fn probe(client: &Client) -> anyhow::Result<Health> {
     let request = Request::get("/readyz")
         .body(Body::empty())
         .context("cannot ask for /readyz")?;
-    let response = timeout(PROBE_TIMEOUT, client.send(request))
-        .await
-        .map_err(|_| anyhow!("no answer within {} s", PROBE_TIMEOUT.as_secs()))??;
+    let Ok(response) = timeout(PROBE_TIMEOUT, client.send(request)).await else {
+        bail!("no answer within {} s", PROBE_TIMEOUT.as_secs());
+    };
+    let status = response?.status();
     // Not being allowed to ask is an answer as well.
-    Ok(if response.status().is_server_error() {
+    Ok(if status.is_server_error() {
         Health::Unready
     } else {
         Health::Ready

@@ -64,12 +64,6 @@ fn check(origin: Origin, object: Value, expect: &Expect) {
         invalid Service n/s
           ! clusterIP "10.96.0.256" is not an IP address"#]],
 )]
-#[case::loopback_cluster_ip(
-    json!({"clusterIP": "127.0.0.1"}),
-    expect![[r#"
-        invalid Service n/s
-          ! clusterIP "127.0.0.1" is a loopback address"#]],
-)]
 #[case::external_ips_7(
     json!({"externalIPs": ["203.0.113.01", "", " ", "x", "fd00::1", "203.0.113.1"]}),
     expect![[r#"

@@ -7,11 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{
-    Origin, Problems, Scope,
-    address::{parse_addr, unroutable},
-    apply, invalid, key, label, parse_port,
-};
+use super::{Origin, Problems, Scope, address::parse_addr, apply, invalid, key, label, parse_port};
 use crate::model::{
     Event, Kind, Object, ObjectRef, Protocol, Service, ServicePort, ServiceType, TrafficPolicy,
 };
@@ -132,10 +128,7 @@ fn cluster_ip(family: Option<&str>, text: &str) -> Result<IpAddr, String> {
             "clusterIP {text:?} is not of the family {family:?} it is listed as"
         ));
     }
-    match unroutable(addr) {
-        Some(what) => Err(format!("clusterIP {text:?} is {what}")),
-        None => Ok(addr),
-    }
+    Ok(addr)
 }
 
 /// Unparsable ones are reported, blank ones are not (7).
@@ -213,8 +206,11 @@ fn port(object: &ApiPort) -> Result<ServicePort, String> {
     let port = parse_port(object.port)
         .ok_or_else(|| format!("port {name:?} has the impossible number {}", object.port))?;
     let node_port = object.node_port.unwrap_or_default();
-    let node_port = u16::try_from(node_port)
-        .map_err(|_| format!("port {name:?} has the impossible nodePort {node_port}"))?;
+    let Ok(node_port) = u16::try_from(node_port) else {
+        return Err(format!(
+            "port {name:?} has the impossible nodePort {node_port}"
+        ));
+    };
     Ok(ServicePort {
         name: name.into(),
         protocol,

@@ -6,11 +6,7 @@ use k8s_openapi::api::discovery::v1::{
     Endpoint as ApiEndpoint, EndpointPort, EndpointSlice as ApiSlice,
 };
 
-use super::{
-    Origin, Problems, Scope,
-    address::{parse_addr, special},
-    apply, invalid, key, label, parse_port,
-};
+use super::{Origin, Problems, Scope, address::parse_addr, apply, invalid, key, label, parse_port};
 use crate::model::{Endpoint, EndpointSlice, Event, Kind, Object, ObjectRef, Protocol, SlicePort};
 
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -112,10 +108,7 @@ fn endpoint_addr(text: &str, ipv4: bool) -> Result<IpAddr, String> {
             "endpoint {text:?} is no {family} address, as its slice says"
         ));
     }
-    match special(addr) {
-        Some(what) => Err(format!("endpoint {text:?} is {what}")),
-        None => Ok(addr),
-    }
+    Ok(addr)
 }
 
 fn endpoint(addr: IpAddr, object: &ApiEndpoint, names: &mut Names) -> Endpoint {
