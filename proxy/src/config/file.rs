@@ -29,7 +29,9 @@ impl ConfigFile {
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let value: Value = serde_saphyr::from_str(text)?;
+        // A node may be called `n` or `on`.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let value: Value = serde_saphyr::from_str_with_options(text, options)?;
         match value.get("kind").and_then(Value::as_str) {
             Some("KubeProxyConfiguration") => Ok(Self::from_kube_proxy(&value)),
             Some(kind) => bail!("a {kind} is no configuration of Switchboard"),
@@ -90,6 +92,12 @@ mod tests {
             format!("{error:#}").contains("unknown field `manifest`"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn a_node_may_have_a_name_that_reads_like_a_boolean() {
+        let settings = ConfigFile::parse("nodeName: n\n").unwrap().settings;
+        assert_eq!(settings.node_name.as_deref(), Some("n"));
     }
 
     #[test]
