@@ -1,7 +1,7 @@
 //! From the model to the maps: one pass of compile, plan and apply over what changed.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use crate::{
     model::{Cluster, Diagnostic},
     observe::{NameFile, names, rename, snapshot::Apply},
     plan::{Changes, FamilyOp, FamilyState, MapState, Op, plan},
-    tables::{BpfTables, Failure, Tables},
+    tables::{BpfTables, Error, Tables, Usage},
 };
 
 pub(super) struct Programmer {
@@ -106,6 +106,11 @@ impl Programmer {
         Some(Duration::from_secs(at_s.saturating_sub(self.now_s())))
     }
 
+    /// How full the tables are.
+    pub(super) fn usage(&self) -> Result<Vec<Usage>, Error> {
+        self.tables.usage(&self.actual)
+    }
+
     fn now_s(&self) -> u64 {
         self.clock.elapsed().as_secs()
     }
@@ -118,16 +123,9 @@ impl Programmer {
         let began = Instant::now();
         let gone = self.udp_backends_that_go(ops);
         let failures = self.tables.apply(ops);
-        let undone: HashMap<usize, &Failure> = failures
-            .iter()
-            .filter_map(|failure| {
-                ops.iter()
-                    .position(|op| *op == failure.op)
-                    .map(|place| (place, failure))
-            })
-            .collect();
+        let undone: HashSet<usize> = failures.iter().map(|failure| failure.place).collect();
         for (place, op) in ops.iter().enumerate() {
-            if !undone.contains_key(&place) {
+            if !undone.contains(&place) {
                 self.actual.apply(op);
             }
         }

@@ -18,7 +18,7 @@ impl Agent {
     pub(super) fn status(&self) -> Status {
         let programmer = &self.programmer;
         let cluster = &programmer.cluster;
-        let tables = programmer.tables.usage().unwrap_or_else(|error| {
+        let tables = programmer.usage().unwrap_or_else(|error| {
             warn!("cannot count the entries of the maps: {error}");
             Vec::new()
         });

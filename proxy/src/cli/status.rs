@@ -10,7 +10,10 @@ use super::{
     output::{Output, or_none, write_columns},
     pinned,
 };
-use crate::observe::snapshot::{Counter, Endpoint, EndpointState, Problem, Status, TableUsage};
+use crate::{
+    observe::snapshot::{Counter, Endpoint, EndpointState, Problem, Status, TableUsage},
+    tables::Tables,
+};
 
 /// Show the agent of this node: sources, devices, tables, counters, and what is wrong with objects
 ///
@@ -40,7 +43,10 @@ pub(super) fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<Endi
         return Ok(Ending::Done);
     }
     let maps = pinned::open(&args.location, streams)?.kernel;
-    let tables = maps.usage().context("count the entries of the tables")?;
+    let state = maps.dump().context("read the maps")?;
+    let tables = maps
+        .usage(&state)
+        .context("count the entries of the tables")?;
     let counters = maps.counters().context("read the counters")?;
     let pinned = Pinned {
         tables: tables.into_iter().map(Into::into).collect(),

@@ -1,6 +1,6 @@
 //! The service maps in the kernel, opened where they are pinned.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use aya::Pod;
 use proxy_datapath::{
@@ -95,10 +95,11 @@ impl Tables for BpfTables {
     fn dump(&self) -> Result<MapState, Error> {
         let v4 = self.v4.dump()?;
         let v6 = self.v6.dump()?;
+        let sets = v4.frontends.values().chain(v6.frontends.values());
         let mut slots = BTreeMap::new();
-        for frontend in v4.frontends.values().chain(v6.frontends.values()) {
+        for range in joined(sets.map(|set| set.base..set.base.saturating_add(set.count))) {
             self.slots
-                .for_range(frontend.base, frontend.count, |index, backend| {
+                .for_range(range.start, range.end - range.start, |index, backend| {
                     slots.insert(index, *backend);
                 })?;
         }
@@ -227,4 +228,39 @@ fn open<T: Table<Key: Entry, Value: Entry>>(
     access: Access,
 ) -> Result<Map<T>, Error> {
     Map::open(&pins.map::<T>(), access)
+}
+
+/// The same numbers in fewer ranges: sets stand side by side, and one read serves many.
+fn joined(ranges: impl Iterator<Item = Range<u32>>) -> Vec<Range<u32>> {
+    let mut ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut joined: Vec<Range<u32>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_side_by_side_are_read_as_one() {
+        let sets = [
+            (7, 9),
+            (0, 3),
+            (3, 5),
+            (20, 20),
+            (8, 8),
+            (1, 2),
+            (12, 14),
+            (8, 11),
+        ];
+        let ranges = joined(sets.into_iter().map(|(start, end)| start..end));
+        assert_eq!(ranges, [0..5, 7..11, 12..14]);
+    }
 }

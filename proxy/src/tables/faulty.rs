@@ -67,7 +67,7 @@ impl<T: Tables> Tables for FaultyTables<T> {
     }
 }
 
-fn map_of(op: &Op) -> &'static str {
+const fn map_of(op: &Op) -> &'static str {
     const fn in_family<F: Family>(op: &FamilyOp<F>) -> &'static str {
         match op {
             FamilyOp::Backend { .. } => "BACKENDS",

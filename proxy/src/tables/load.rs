@@ -123,7 +123,7 @@ mod tests {
                 .iter()
                 .all(|counter| counter.packets == 0)
         );
-        let usage = first.tables.usage().unwrap();
+        let usage = first.tables.usage(&MapState::default()).unwrap();
         assert!(
             usage
                 .iter()

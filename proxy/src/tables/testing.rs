@@ -23,8 +23,8 @@ use super::{
     map::kind_number,
 };
 
-/// Whether this process may use bpf(2) and mount. If not, the running test is skipped, which is said
-/// in the form that `cargo xtask test` counts; with `REQUIRE_PRIVILEGED=1` it fails.
+/// Whether this process may use bpf(2) and mount. If not, the running test is skipped, which is
+/// said in the form that `cargo xtask test` counts; with `REQUIRE_PRIVILEGED=1` it fails.
 pub(crate) fn privileged() -> bool {
     let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN;
     let ours = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
