@@ -25,6 +25,8 @@ pub(super) const UNKNOWN_SERVER: usize = 2;
 
 /// From a change in the API to the packets that show it.
 const CONVERGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// From the start of the controller-manager to its first slices.
+const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(60);
 /// With two backends, one of them is not drawn at all in one of 2^23 rounds.
 const DRAWS: usize = 24;
 const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
@@ -210,6 +212,39 @@ impl Story {
             .into_iter()
             .map(|ip| SocketAddr::new(ip, 80))
             .collect())
+    }
+
+    /// Waits until the controller-manager has written that exactly these pods are ready: after its
+    /// start it takes its time, which is not what the stories are about.
+    pub(super) fn wait_for_slices(&self, service: &str, pods: &[&str]) -> Result<()> {
+        let label = format!("kubernetes.io/service-name={service}");
+        let expected: BTreeSet<&str> = pods.iter().copied().collect();
+        wait_for(
+            &format!("{pods:?} in the slices"),
+            CONTROLLER_TIMEOUT,
+            || {
+                let slices =
+                    self.kubectl(&["get", "endpointslices", "-l", &label, "-o", "json"])?;
+                let slices: Value = serde_json::from_str(&slices)?;
+                let slices = slices["items"].as_array().context("a list has items")?;
+                ensure!(
+                    slices.len() == 2,
+                    "{} slices, not one in each family",
+                    slices.len()
+                );
+                for slice in slices {
+                    let endpoints = slice["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
+                    let ready = endpoints
+                        .iter()
+                        .filter(|one| one["conditions"]["ready"] == true);
+                    let ready: BTreeSet<&str> = ready
+                        .filter_map(|one| one["targetRef"]["name"].as_str())
+                        .collect();
+                    ensure!(ready == expected, "{ready:?} are ready");
+                }
+                Ok(())
+            },
+        )
     }
 
     /// Waits until exactly these answer at every frontend, over TCP and UDP. An error counts as an

@@ -131,10 +131,9 @@ fn deleted_service_is_forgotten_and_its_address_serves_the_next() {
         .expect("the service is deleted");
     story.expect_nobody(&client, &frontends);
     let mut next = objects::service("deletion", "next", "next");
-    next["spec"]["clusterIPs"] = frontends
-        .iter()
-        .map(|frontend| frontend.ip().to_string())
-        .collect();
+    let addresses: Vec<String> = frontends.iter().map(|one| one.ip().to_string()).collect();
+    next["spec"]["clusterIP"] = addresses[0].clone().into();
+    next["spec"]["clusterIPs"] = addresses.into();
     story
         .apply(&[next])
         .expect("another service takes its addresses");

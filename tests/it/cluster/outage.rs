@@ -52,11 +52,14 @@ fn traffic_goes_on_while_no_api_server_answers_and_later_changes_arrive() {
     story
         .cluster()
         .plane
-        .start_api_server(MAIN_SERVER)
+        .resume()
         .expect("the API server returns");
     story
         .set_ready("two", false)
         .expect("a change after the outage");
+    story
+        .wait_for_slices("web", &["one"])
+        .expect("the controller has seen it");
     story.expect(&client, &frontends, &["one"]);
     for load in loads {
         let tally = load.finish().expect("a tally");
@@ -95,9 +98,7 @@ fn agents_turn_to_the_next_api_server_they_know() {
     story.expect(&client, &frontends, &["two"]);
 
     let plane = &mut story.cluster().plane;
-    plane
-        .start_api_server(MAIN_SERVER)
-        .expect("the first returns");
+    plane.resume().expect("the first returns");
     plane
         .stop_api_server(SPARE_SERVER)
         .expect("the other is killed");
@@ -147,9 +148,7 @@ fn watch_that_ends_in_410_gone_is_listed_again() {
         .apply(&objects::service("gone", "new", "new").to_string())
         .expect("another is made");
     let plane = &mut story.cluster().plane;
-    plane
-        .start_api_server(MAIN_SERVER)
-        .expect("the agents' server returns");
+    plane.resume().expect("the agents' server returns");
     let watch = format!("/api/v1/services?watch=1&timeoutSeconds=1&resourceVersion={version}");
     let event = plane
         .kubectl()
@@ -164,6 +163,9 @@ fn watch_that_ends_in_410_gone_is_listed_again() {
         .expect("the unknown server is killed");
 
     let new = story.frontends("new").expect("the new service's addresses");
+    story
+        .wait_for_slices("new", &["two"])
+        .expect("the controller has seen it");
     story.expect(&client, &new, &["two"]);
     story.expect_nobody(&client, &old);
 }

@@ -211,9 +211,17 @@ impl ControlPlane {
 
     /// Kills an API server, as a crash would: its connections end at once.
     ///
+    /// With the first goes the controller-manager, which knows no other: it would notice the
+    /// server's return only after half a minute. `resume` starts both.
+    ///
     /// # Errors
     /// It does not run or does not end.
     pub fn stop_api_server(&mut self, index: usize) -> Result<()> {
+        if index == 0
+            && let Some(controllers) = self.controller_manager.take()
+        {
+            controllers.stop(Signal::KILL)?;
+        }
         let daemon = self.api_servers[index].take();
         daemon
             .with_context(|| format!("{} does not run", api_server_name(index)))?
