@@ -38,10 +38,6 @@ impl Namespace {
         Some(namespace)
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Runs `ip` with these arguments inside.
     pub(crate) fn ip(&self, arguments: &str) {
         ip(&format!("-netns {} {arguments}", self.name));

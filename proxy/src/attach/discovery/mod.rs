@@ -29,6 +29,9 @@ use crate::model::ObjectKey;
 /// What a look found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// The facts were complete by then (`Facts::complete`): before, a device that seems to be no
+    /// pod's may still turn out to be one, and is to be left as it is.
+    pub complete: bool,
     /// Every device of the node, by index.
     pub endpoints: Vec<Endpoint>,
     /// The node's own addresses.

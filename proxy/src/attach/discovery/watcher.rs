@@ -154,6 +154,7 @@ impl Look {
         });
         self.waits.update(&endpoints, facts.complete, now);
         Ok(Snapshot {
+            complete: facts.complete,
             endpoints,
             local_addrs: scan.local_addrs(),
         })
