@@ -284,6 +284,11 @@ fn later_fragment<F: Family, T: Flows<F>>(
         own.swapped()
     };
     match established(&key, packet, tables, rewrite, direction) {
+        // The reply of a backend on this node leaves it here with the tuple that it has at its
+        // client's device, where its first fragment was remembered.
+        code::PASS if direction == FORWARD => {
+            refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst)
+        }
         code::PASS => DropReason::FragmentWithoutFirst.code(),
         verdict => verdict,
     }
