@@ -1,10 +1,6 @@
 //! `switchboard cleanup`.
 
-use std::{
-    fmt::Display,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Display, fs, io, path::Path};
 
 use anyhow::Context;
 

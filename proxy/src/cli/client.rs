@@ -79,7 +79,6 @@ mod tests {
     use serde_json::Value;
     use tempfile::TempDir;
 
-    use super::*;
     use crate::cli::testing::FakeAgent;
 
     fn ask(agent: &FakeAgent, path: &str) -> Result<Option<Value>, String> {

@@ -24,70 +24,81 @@ use crate::{model::Protocol, plan::MapState, tables};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "table", rename_all = "camelCase")]
 pub enum Row {
-    Frontend {
-        address: SocketAddr,
-        protocol: String,
-        service: u32,
-        /// Backend ids, ascending.
-        backends: Vec<u32>,
-        /// `reject` or `drop`, without backends.
-        refuses: Option<&'static str>,
-        name: Option<String>,
-    },
-    Vip {
-        address: IpAddr,
-    },
-    Slot {
-        index: u32,
-        backend: u32,
-    },
-    Backend {
-        id: u32,
-        address: SocketAddr,
-        protocol: String,
-        state: &'static str,
-        service: u32,
-        name: Option<String>,
-    },
-    Flow {
-        source: SocketAddr,
-        destination: SocketAddr,
-        protocol: String,
-        #[serde(rename = "newSource")]
-        new_source: SocketAddr,
-        #[serde(rename = "newDestination")]
-        new_destination: SocketAddr,
-        flags: Vec<&'static str>,
-        backend: u32,
-        #[serde(rename = "idleS")]
-        idle_s: u32,
-    },
-    Fragment {
-        source: IpAddr,
-        destination: IpAddr,
-        protocol: String,
-        id: u32,
-        #[serde(rename = "sourcePort")]
-        source_port: u16,
-        #[serde(rename = "destinationPort")]
-        destination_port: u16,
-        covered: u32,
-    },
-    Socket {
-        cookie: u64,
-        address: SocketAddr,
-        protocol: String,
-        /// Whether `peer` is the backend that was drawn, or the frontend that was dialled.
-        #[serde(rename = "toBackend")]
-        to_backend: bool,
-        peer: SocketAddr,
-        backend: u32,
-    },
-    Counter {
-        direction: String,
-        verdict: String,
-        packets: u64,
-    },
+    Frontend(FrontendRow),
+    Vip { address: IpAddr },
+    Slot { index: u32, backend: u32 },
+    Backend(BackendRow),
+    Flow(FlowRow),
+    Fragment(FragmentRow),
+    Socket(SocketRow),
+    Counter(CounterRow),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FrontendRow {
+    pub address: SocketAddr,
+    pub protocol: String,
+    pub service: u32,
+    /// Backend ids, ascending.
+    pub backends: Vec<u32>,
+    /// `reject` or `drop`, without backends.
+    pub refuses: Option<&'static str>,
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct BackendRow {
+    pub id: u32,
+    pub address: SocketAddr,
+    pub protocol: String,
+    pub state: &'static str,
+    pub service: u32,
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FlowRow {
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub protocol: String,
+    pub new_source: SocketAddr,
+    pub new_destination: SocketAddr,
+    pub flags: Vec<&'static str>,
+    pub backend: u32,
+    pub idle_s: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FragmentRow {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: String,
+    pub id: u32,
+    pub source_port: u16,
+    pub destination_port: u16,
+    /// Bytes that the first fragment covers.
+    pub covered: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketRow {
+    pub cookie: u64,
+    pub address: SocketAddr,
+    pub protocol: String,
+    /// Whether `peer` is the backend that was drawn, or the frontend that was dialled.
+    pub to_backend: bool,
+    pub peer: SocketAddr,
+    pub backend: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct CounterRow {
+    pub direction: &'static str,
+    pub verdict: &'static str,
+    pub packets: u64,
 }
 
 // === impl Row ===
@@ -105,25 +116,25 @@ impl Row {
             let local = value.flags & proxy_datapath::frontend::NO_LOCAL_BACKEND != 0;
             if local { "drop" } else { "reject" }
         });
-        Self::Frontend {
+        Self::Frontend(FrontendRow {
             address: socket_addr(key.addr, key.port()),
             protocol: protocol(key.proto()),
             service: value.service,
             backends,
             refuses,
             name: None,
-        }
+        })
     }
 
     pub(super) fn backend<F: Family>(id: u32, value: &Backend<F>) -> Self {
-        Self::Backend {
+        Self::Backend(BackendRow {
             id,
             address: socket_addr(value.addr, value.port()),
             protocol: protocol(value.proto()),
             state: state_name(value.state),
             service: value.service,
             name: None,
-        }
+        })
     }
 
     /// `now_s` is the monotonic clock that the programs read.
@@ -134,7 +145,7 @@ impl Row {
             (flow::HAIRPIN, "hairpin"),
             (flow::CLOSING, "closing"),
         ];
-        Self::Flow {
+        Self::Flow(FlowRow {
             source: socket_addr(key.source, key.ports.source()),
             destination: socket_addr(key.destination, key.ports.destination()),
             protocol: protocol(key.proto),
@@ -147,11 +158,11 @@ impl Row {
                 .collect(),
             backend: value.backend,
             idle_s: now_s.saturating_sub(value.last_seen_s),
-        }
+        })
     }
 
     pub fn fragment<F: Family>(key: &FragmentKey<F>, value: &Fragment) -> Self {
-        Self::Fragment {
+        Self::Fragment(FragmentRow {
             source: key.source.into(),
             destination: key.destination.into(),
             protocol: protocol(key.proto),
@@ -163,35 +174,35 @@ impl Row {
             source_port: value.ports.source().host(),
             destination_port: value.ports.destination().host(),
             covered: value.covered,
-        }
+        })
     }
 
     pub fn socket<F: Family>(key: &SocketKey<F>, value: &SocketPeer<F>) -> Self {
-        Self::Socket {
+        Self::Socket(SocketRow {
             cookie: u64::from(key.cookie[0]) | u64::from(key.cookie[1]) << 32,
             address: socket_addr(key.addr, port_of(key.port_proto)),
             protocol: protocol(proto_of(key.port_proto)),
             to_backend: key.port_proto & TO_BACKEND != 0,
             peer: socket_addr(value.addr, port_of(value.port_proto)),
             backend: value.backend,
-        }
+        })
     }
 
     pub fn counter(counter: tables::Counter) -> Self {
-        Self::Counter {
-            direction: counter.direction.name().to_owned(),
-            verdict: counter.verdict.name().to_owned(),
+        Self::Counter(CounterRow {
+            direction: counter.direction.name(),
+            verdict: counter.verdict.name(),
             packets: counter.packets,
-        }
+        })
     }
 
     /// Adds the name that belongs to the row's service id.
     #[must_use]
     pub fn named(mut self, lookup_name: impl Fn(u32) -> Option<String>) -> Self {
-        if let Self::Frontend { service, name, .. } | Self::Backend { service, name, .. } =
-            &mut self
-        {
-            *name = lookup_name(*service);
+        match &mut self {
+            Self::Frontend(row) => row.name = lookup_name(row.service),
+            Self::Backend(row) => row.name = lookup_name(row.service),
+            _ => {}
         }
         self
     }

@@ -1,97 +1,124 @@
 //! Rows as lines: the table's name and the key first, then what the entry says.
 
-use std::fmt;
+use std::fmt::{Display, Formatter, Result};
 
-use super::Row;
+use super::{BackendRow, CounterRow, FlowRow, FragmentRow, FrontendRow, Row, SocketRow};
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Display for Row {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Self::Frontend {
-                address,
-                protocol,
-                service,
-                backends,
-                refuses,
-                name,
-            } => {
-                write!(f, "frontend {address}/{protocol} service={service} ")?;
-                match refuses {
-                    Some(how) => f.write_str(how)?,
-                    None => write!(f, "backends={}", ranges(backends))?,
-                }
-                write_name(f, name.as_deref())
-            }
+            Self::Frontend(row) => row.fmt(f),
             Self::Vip { address } => write!(f, "vip {address}"),
             Self::Slot { index, backend } => write!(f, "slot {index} backend={backend}"),
-            Self::Backend {
-                id,
-                address,
-                protocol,
-                state,
-                service,
-                name,
-            } => {
-                write!(
-                    f,
-                    "backend {id} {address}/{protocol} {state} service={service}"
-                )?;
-                write_name(f, name.as_deref())
-            }
-            Self::Flow {
-                source,
-                destination,
-                protocol,
-                new_source,
-                new_destination,
-                flags,
-                backend,
-                idle_s,
-            } => write!(
-                f,
-                "flow {source} > {destination} {protocol} => {new_source} > {new_destination} \
-                 {} backend={backend} idle={idle_s}s",
-                flags.join(",")
-            ),
-            Self::Fragment {
-                source,
-                destination,
-                protocol,
-                id,
-                source_port,
-                destination_port,
-                covered,
-            } => write!(
-                f,
-                "fragment {source} > {destination} {protocol} id={id} \
-                 ports={source_port}>{destination_port} covered={covered}"
-            ),
-            Self::Socket {
-                cookie,
-                address,
-                protocol,
-                to_backend,
-                peer,
-                backend,
-            } => {
-                let peer_is = if *to_backend { "backend" } else { "frontend" };
-                write!(
-                    f,
-                    "socket {cookie} {address}/{protocol} {peer_is} {peer} backend={backend}"
-                )
-            }
-            Self::Counter {
-                direction,
-                verdict,
-                packets,
-            } => {
-                write!(f, "counter {direction} {verdict} {packets}")
-            }
+            Self::Backend(row) => row.fmt(f),
+            Self::Flow(row) => row.fmt(f),
+            Self::Fragment(row) => row.fmt(f),
+            Self::Socket(row) => row.fmt(f),
+            Self::Counter(row) => row.fmt(f),
         }
     }
 }
 
-fn write_name(f: &mut fmt::Formatter<'_>, name: Option<&str>) -> fmt::Result {
+impl Display for FrontendRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(
+            f,
+            "frontend {}/{} service={} ",
+            self.address, self.protocol, self.service
+        )?;
+        match self.refuses {
+            Some(how) => f.write_str(how)?,
+            None => write!(f, "backends={}", ranges(&self.backends))?,
+        }
+        write_name(f, self.name.as_deref())
+    }
+}
+
+impl Display for BackendRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self {
+            id,
+            address,
+            protocol,
+            state,
+            service,
+            ..
+        } = self;
+        write!(
+            f,
+            "backend {id} {address}/{protocol} {state} service={service}"
+        )?;
+        write_name(f, self.name.as_deref())
+    }
+}
+
+impl Display for FlowRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(
+            f,
+            "flow {} > {} {} => ",
+            self.source, self.destination, self.protocol
+        )?;
+        write!(
+            f,
+            "{} > {} {} ",
+            self.new_source,
+            self.new_destination,
+            self.flags.join(",")
+        )?;
+        write!(f, "backend={} idle={}s", self.backend, self.idle_s)
+    }
+}
+
+impl Display for FragmentRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(
+            f,
+            "fragment {} > {} {} ",
+            self.source, self.destination, self.protocol
+        )?;
+        write!(
+            f,
+            "id={} ports={}>{} ",
+            self.id, self.source_port, self.destination_port
+        )?;
+        write!(f, "covered={}", self.covered)
+    }
+}
+
+impl Display for SocketRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let peer_is = if self.to_backend {
+            "backend"
+        } else {
+            "frontend"
+        };
+        let Self {
+            cookie,
+            address,
+            protocol,
+            peer,
+            backend,
+            ..
+        } = self;
+        write!(
+            f,
+            "socket {cookie} {address}/{protocol} {peer_is} {peer} backend={backend}"
+        )
+    }
+}
+
+impl Display for CounterRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(
+            f,
+            "counter {} {} {}",
+            self.direction, self.verdict, self.packets
+        )
+    }
+}
+
+fn write_name(f: &mut Formatter<'_>, name: Option<&str>) -> Result {
     name.map_or(Ok(()), |name| write!(f, " name={name}"))
 }
 

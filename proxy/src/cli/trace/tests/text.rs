@@ -131,6 +131,7 @@ fn a_node_without_an_object_is_said() {
     let ran = run(&words);
     assert!(ran.out.contains(r#""source": "frontend""#), "{}", ran.out);
     expect![[r#"
+        Node node-2: does not exist: this node has no zone and no addresses
         Node node-2: it does not exist: no zone and no addresses are known
     "#]]
     .assert_eq(&ran.err);
