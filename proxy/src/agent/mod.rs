@@ -28,7 +28,7 @@ use crate::{
     config::{Attach, Config, LogFormat, Source},
     model::{Cluster, Event, Kind},
     observe::{NameFile, Query, Server, World, service::views, trace},
-    tables::{Datapath, OBJECT, PinDir, PinLock},
+    tables::{Datapath, OBJECT, PinDir, PinLock, Tables},
     watch,
 };
 
@@ -266,27 +266,35 @@ impl Agent {
     }
 
     fn answer(&self, query: Query) {
-        let programmer = &self.programmer;
-        let world = || {
-            World::new(
-                programmer.compiler.desired(),
-                &programmer.compiler,
-                &programmer.cluster,
-            )
-        };
+        let Programmer {
+            compiler, cluster, ..
+        } = &self.programmer;
         // Whoever asked may be gone.
         match query {
             Query::Status(reply) => {
                 let _ = reply.send(self.status());
             }
             Query::Services(reply) => {
-                let _ = reply.send(views(&world()));
+                let world = World::new(compiler.desired(), compiler, cluster);
+                let _ = reply.send(views(&world));
             }
             Query::Trace(question, reply) => {
-                let _ = reply
-                    .send(trace::answer(&question, &world()).map_err(|error| error.to_string()));
+                let _ = reply.send(self.trace(&question));
             }
         }
+    }
+
+    /// By the maps as the programs read them, which may differ from what they should hold.
+    fn trace(&self, question: &trace::Question) -> Result<trace::Answer, String> {
+        let Programmer {
+            tables,
+            compiler,
+            cluster,
+            ..
+        } = &self.programmer;
+        let maps = tables.dump().map_err(|error| chain(&error))?;
+        trace::answer(question, &World::new(&maps, compiler, cluster))
+            .map_err(|error| error.to_string())
     }
 }
 

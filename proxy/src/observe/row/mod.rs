@@ -188,7 +188,7 @@ impl Row {
         })
     }
 
-    pub fn counter(counter: tables::Counter) -> Self {
+    pub const fn counter(counter: tables::Counter) -> Self {
         Self::Counter(CounterRow {
             direction: counter.direction.name(),
             verdict: counter.verdict.name(),
