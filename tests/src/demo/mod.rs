@@ -94,9 +94,9 @@ impl Demo {
         self.show("requests are spread over the pods", Duration::from_secs(4))?;
         self.summary.shares = self.traffic.shares();
 
-        let labels = format!("{LABELS} terminating");
+        let labels = format!("{LABELS} unready");
         self.summary.drain = self.change_pod(&labels)?;
-        self.traffic.mark();
+        self.traffic.mark()?;
         self.show(&format!("{DRAINED} is drained"), Duration::from_secs(4))?;
         let late = self.traffic.answers_of(DRAINED);
         ensure!(
@@ -107,7 +107,7 @@ impl Demo {
         self.summary.back = self.change_pod(LABELS)?;
         self.show(&format!("{DRAINED} is back"), Duration::from_secs(3))?;
 
-        self.traffic.mark();
+        self.traffic.mark()?;
         let agent = self.lab.agent_mut(CLIENT_NODE);
         agent.kill()?;
         self.show(
@@ -155,7 +155,7 @@ impl Demo {
     /// Shows what happens for a while.
     fn show(&mut self, headline: &str, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
-        self.traffic.mark();
+        self.traffic.mark()?;
         while Instant::now() < end {
             thread::sleep(Duration::from_millis(200));
             self.screen.draw(headline, &self.traffic.table(&WEB))?;

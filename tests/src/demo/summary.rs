@@ -27,30 +27,30 @@ impl Summary {
         for Total { what, tally } in totals {
             let lost = tally.sent - tally.answered;
             let line = format!(
-                "{:>6} requests, {lost} lost; median {} µs, slowest {:.1} ms",
+                "{} requests, {lost} lost; median {} µs, slowest {:.1} ms",
                 tally.sent,
                 tally.median_micros,
                 tally.max_micros as f64 / 1e3
             );
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {what:<24} {line}");
+            let _ = writeln!(text, "  {what:<22} {line}");
         }
         let shares: Vec<_> = self
             .shares
             .iter()
             .map(|(name, share)| format!("{name} {:.0} %", share * 100.0))
             .collect();
-        let _ = writeln!(text, "  {:<24} {}", "spread", shares.join(", "));
+        let _ = writeln!(text, "  {:<22} {}", "spread", shares.join(", "));
         let (drain, back) = (self.drain.as_millis(), self.back.as_millis());
         let change = format!("out after {drain} ms, back after {back} ms, from file to both nodes");
-        let _ = writeln!(text, "  {:<24} {change}", format!("{DRAINED} drained"));
+        let _ = writeln!(text, "  {:<22} {change}", format!("{DRAINED} drained"));
         let restart = format!(
             "{} answers without one; ready {} ms after its start, with {} map writes",
             self.while_down,
             self.restart.as_millis(),
             self.writes
         );
-        let _ = writeln!(text, "  {:<24} {restart}\n", "agent killed");
+        let _ = writeln!(text, "  {:<22} {restart}\n", "agent killed");
         text
     }
 }

@@ -53,9 +53,14 @@ impl Traffic {
         })
     }
 
-    /// Counts from here on.
-    pub(super) fn mark(&mut self) {
-        self.marks = self.loads.iter().map(Load::tally).collect();
+    /// Counts from here on; waits for tallies that know all that came before.
+    pub(super) fn mark(&mut self) -> Result<()> {
+        for (load, mark) in self.loads.iter().zip(&mut self.marks) {
+            // The next tally may have been on its way already.
+            load.wait_for_more(1)?;
+            *mark = load.wait_for_more(1)?;
+        }
+        Ok(())
     }
 
     /// Answers since the mark, of all loads.

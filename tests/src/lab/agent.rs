@@ -78,14 +78,28 @@ impl Agent {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// Starts it with the arguments of last time, and waits until it has applied what it read.
+    /// Starts it with the arguments of last time, and waits until it has read everything.
     pub fn start(&mut self) -> Result<Status> {
         let args = self.args.clone();
         self.start_with(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Starts it with further arguments; `--manifests` is the lab's unless they name a source.
+    /// Starts it with further arguments, and waits until it has read everything.
     pub fn start_with(&mut self, args: &[&str]) -> Result<Status> {
+        self.launch(args)?;
+        self.wait_until_ready()
+    }
+
+    /// Starts it with the arguments of last time, and waits until it answers: for a source that is
+    /// away.
+    pub fn start_unsynced(&mut self) -> Result<Status> {
+        let args = self.args.clone();
+        self.launch(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
+        self.wait_until("the agent's answer", |_| true)
+    }
+
+    /// Starts it; `--manifests` is the lab's folder unless the arguments name a source.
+    pub(super) fn launch(&mut self, args: &[&str]) -> Result<()> {
         ensure!(
             self.running.is_none(),
             "the agent of {} runs already",
@@ -93,22 +107,11 @@ impl Agent {
         );
         self.args = args.iter().map(|&arg| arg.to_owned()).collect();
         self.running = Some(self.spawn(args, &self.log_path())?);
-        self.wait_until("the agent's start", |status| status.source.is_synced())
+        Ok(())
     }
 
-    /// Starts it with the arguments of last time, and waits until it answers: for a source that is
-    /// away.
-    pub fn start_unsynced(&mut self) -> Result<Status> {
-        ensure!(
-            self.running.is_none(),
-            "the agent of {} runs already",
-            self.host.name()
-        );
-        self.running = Some(self.spawn(
-            &self.args.iter().map(String::as_str).collect::<Vec<_>>(),
-            &self.log_path(),
-        )?);
-        self.wait_until("the agent's answer", |_| true)
+    pub(super) fn wait_until_ready(&mut self) -> Result<Status> {
+        self.wait_until("the agent's start", |status| status.source.is_synced())
     }
 
     /// Starts one that is expected to end by itself, and returns what it says.
@@ -204,7 +207,9 @@ impl Agent {
         let program = program.to_str().context("the build folder is no text")?;
         let mut command = self.host.command(program)?;
         command.args(args).arg("--pin-dir").arg(self.pin_dir());
-        command.arg("--run-dir").arg(self.run_dir());
+        if args.first() != Some(&"cleanup") {
+            command.arg("--run-dir").arg(self.run_dir());
+        }
         Ok(command)
     }
 }

@@ -172,7 +172,10 @@ impl Lab {
     pub fn start(&mut self) -> Result<()> {
         self.write_manifests()?;
         for node in &mut self.nodes {
-            node.agent.start()?;
+            node.agent.launch(&[])?;
+        }
+        for node in &mut self.nodes {
+            node.agent.wait_until_ready()?;
         }
         self.wait_until_applied()
     }

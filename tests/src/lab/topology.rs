@@ -42,9 +42,9 @@ pub(super) const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 pub(super) const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0xfe);
 pub(super) const OUTSIDE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub(super) const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-/// What vxlan takes from the MTU of the wire.
-const VXLAN_OVERHEAD: u16 = 50;
 const WIRE_MTU: u16 = 1500;
+/// What vxlan leaves of the MTU of the wire.
+const TUNNEL_MTU: u16 = WIRE_MTU - 50;
 
 /// Settings of every namespace, before any device is made. Duplicate address detection would make
 /// an address unusable for a second.
@@ -109,7 +109,7 @@ pub(super) fn wire_router(router: &str, outside: &str) -> Result<()> {
 impl Wiring {
     pub(super) fn pod_mtu(&self) -> u16 {
         let default = match self.topology {
-            Topology::Vxlan => WIRE_MTU - VXLAN_OVERHEAD,
+            Topology::Vxlan => TUNNEL_MTU,
             Topology::Ptp | Topology::Bridge => WIRE_MTU,
         };
         self.pod_mtu.unwrap_or(default)
@@ -140,7 +140,8 @@ impl Wiring {
         }
         if self.topology == Topology::Vxlan {
             lines.push(format!(
-                "link add vxlan0 address {} type vxlan id 1 dstport 8472 local {addr4} nolearning",
+                "link add vxlan0 mtu {TUNNEL_MTU} address {} \
+                 type vxlan id 1 dstport 8472 local {addr4} nolearning",
                 vxlan_mac(node)
             ));
             lines.push("link set vxlan0 up".to_owned());

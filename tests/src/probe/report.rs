@@ -80,6 +80,7 @@ pub(super) fn error_name(error: &io::Error) -> String {
         Errno::PIPE => "EPIPE",
         Errno::NOTCONN => "ENOTCONN",
         Errno::ADDRINUSE => "EADDRINUSE",
+        Errno::DESTADDRREQ => "EDESTADDRREQ",
         other => return format!("errno {}", other.raw_os_error()),
     };
     name.to_owned()
