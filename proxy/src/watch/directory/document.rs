@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 use serde_saphyr::Spanned;
 
-/// A mapping of this many entries is a hundred thousand endpoints; the file's size is bounded too.
+/// A slice of a hundred thousand endpoints has two million nodes.
 const NODES_MAX: usize = 8_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,6 +298,19 @@ mod tests {
                 reason: reason.to_owned()
             }
         );
+    }
+
+    #[test]
+    fn document_of_many_nodes_is_read() {
+        // The parser's own bound is 250 000.
+        let text = format!("[{}]", "1, ".repeat(300_000));
+        let value = Document {
+            line: 1,
+            text: &text,
+        }
+        .parse()
+        .unwrap();
+        assert_eq!(value.as_array().map(Vec::len), Some(300_000));
     }
 
     #[test]

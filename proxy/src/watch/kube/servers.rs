@@ -259,3 +259,60 @@ fn memorize(path: &Path, memory: &Memory) -> io::Result<()> {
     fs::write(&next, serde_json::to_vec(memory)?)?;
     fs::rename(&next, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::tls(io::Error::new(io::ErrorKind::InvalidData, "not for this name"), true)]
+    #[case::tls_in_a_layer(
+        io::Error::other(io::Error::new(io::ErrorKind::InvalidData, "not for this name")),
+        true
+    )]
+    #[case::refused(io::Error::from(io::ErrorKind::ConnectionRefused), false)]
+    fn certificate_for_another_name_is_told_from_a_server_that_is_down(
+        #[case] error: io::Error,
+        #[case] expect: bool,
+    ) {
+        let error = anyhow::Error::new(kube::Error::Service(Box::new(error)));
+        assert_eq!(is_tls(&error), expect);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_understood_is_no_memory() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join(MEMORY_FILE);
+        assert_eq!(recall(&path).last_good, "");
+        memorize(
+            &path,
+            &Memory {
+                last_good: "https://10.0.0.1:6443/".to_owned(),
+            },
+        )
+        .unwrap();
+        assert_eq!(recall(&path).last_good, "https://10.0.0.1:6443/");
+        for text in ["", "[]", "{\"lastGood\": 7}", "{}"] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(recall(&path).last_good, "", "{text}");
+        }
+    }
+
+    #[test]
+    fn own_address_is_verified_by_its_own_name_or_the_clusters() {
+        let base = Config::new("https://203.0.113.1:6443".parse().unwrap());
+        let names = |base: &Config| {
+            let server = Server::at("https://10.0.0.1:6443", Some(base)).unwrap();
+            let configs = server.configs.into_iter();
+            configs
+                .map(|config| config.tls_server_name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&base), [None, Some(SERVER_NAME.to_owned())]);
+        let mut named = base;
+        named.tls_server_name = Some("api.example".to_owned());
+        assert_eq!(names(&named), [Some("api.example".to_owned())]);
+    }
+}

@@ -1,6 +1,6 @@
 //! EndpointSlices: the ports and the endpoints of one Service in one family.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1::{
     Endpoint as ApiEndpoint, EndpointPort, EndpointSlice as ApiSlice,
@@ -12,10 +12,6 @@ use crate::model::{Endpoint, EndpointSlice, Event, Kind, Object, ObjectRef, Prot
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// Its presence, with any value, takes a slice away from the proxies (2).
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
-
-/// The names of nodes and zones of one slice, each kept once: they repeat in every endpoint.
-#[derive(Default)]
-struct Names(BTreeSet<Arc<str>>);
 
 pub fn endpoint_slice(object: &ApiSlice, scope: &Scope) -> Event {
     let key = key(Kind::EndpointSlice, &object.metadata, scope);
@@ -85,7 +81,6 @@ fn port(name: &str, number: i32, protocol: Option<&str>) -> Result<SlicePort, St
 
 /// One bad address loses that endpoint only (section 3, "Unparsable parts").
 fn endpoints(objects: &[ApiEndpoint], ipv4: bool, problems: &mut Problems) -> Vec<Endpoint> {
-    let mut names = Names::default();
     let mut usable = Vec::with_capacity(objects.len());
     for object in objects {
         // Only the first address counts; without one there is no endpoint (10).
@@ -93,7 +88,7 @@ fn endpoints(objects: &[ApiEndpoint], ipv4: bool, problems: &mut Problems) -> Ve
             continue;
         };
         match endpoint_addr(text, ipv4) {
-            Ok(addr) => usable.push(endpoint(addr, object, &mut names)),
+            Ok(addr) => usable.push(endpoint(addr, object)),
             Err(reason) => problems.push(reason),
         }
     }
@@ -111,7 +106,7 @@ fn endpoint_addr(text: &str, ipv4: bool) -> Result<IpAddr, String> {
     Ok(addr)
 }
 
-fn endpoint(addr: IpAddr, object: &ApiEndpoint, names: &mut Names) -> Endpoint {
+fn endpoint(addr: IpAddr, object: &ApiEndpoint) -> Endpoint {
     let conditions = object.conditions.as_ref();
     let hints = object.hints.as_ref();
     let zone_hints = hints
@@ -132,34 +127,22 @@ fn endpoint(addr: IpAddr, object: &ApiEndpoint, names: &mut Names) -> Endpoint {
         terminating: conditions
             .and_then(|conditions| conditions.terminating)
             .unwrap_or(false),
-        // An empty name is the name of no node (15).
-        node: names.get(object.node_name.as_deref().unwrap_or_default()),
-        zone: names.get(object.zone.as_deref().unwrap_or_default()),
+        node: name(object.node_name.as_deref()),
+        zone: name(object.zone.as_deref()),
         zone_hints: zone_hints
             .iter()
-            .filter_map(|hint| names.get(&hint.name))
+            .filter_map(|hint| name(Some(&hint.name)))
             .collect(),
         node_hints: node_hints
             .iter()
-            .filter_map(|hint| names.get(&hint.name))
+            .filter_map(|hint| name(Some(&hint.name)))
             .collect(),
     }
 }
 
-// === impl Names ===
-
-impl Names {
-    fn get(&mut self, name: &str) -> Option<Arc<str>> {
-        if name.is_empty() {
-            return None;
-        }
-        if let Some(known) = self.0.get(name) {
-            return Some(known.clone());
-        }
-        let name: Arc<str> = name.into();
-        self.0.insert(name.clone());
-        Some(name)
-    }
+/// An empty name is nobody's (15).
+fn name(text: Option<&str>) -> Option<Arc<str>> {
+    text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
 #[cfg(test)]

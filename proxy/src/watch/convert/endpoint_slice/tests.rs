@@ -103,7 +103,7 @@ fn check(origin: Origin, object: Value, expect: &Expect) {
 )]
 #[case::hints_38(
     json!({"endpoints": [{"addresses": ["10.1.0.5"],
-        "hints": {"forZones": [{"name": "z2"}, {"name": "z1"}], "forNodes": [{"name": "a"}]}}]}),
+        "hints": {"forZones": [{"name": "z1"}, {"name": ""}, {"name": "z2"}], "forNodes": [{"name": "a"}]}}]}),
     expect![[r#"
         apply EndpointSlice n/s-1 of=s ports=[:80/tcp]
           10.1.0.5 zones=[z1 z2] nodes=[a]"#]],
