@@ -1,8 +1,8 @@
 //! The endpoints of one service port in one family: the join of its slices (services.md 9–16).
 
 use std::{
-    io::{Cursor, Write},
-    net::SocketAddr,
+    io::{self, Cursor, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use proxy_datapath::family::Family;
@@ -79,9 +79,36 @@ impl<F: Family> PortEndpoint<'_, F> {
     /// Sorts as the text `ip:port` does: the rest is zero, and no text contains a zero.
     fn order_key(&self) -> OrderKey {
         let mut key = [0; size_of::<OrderKey>()];
-        let text = SocketAddr::new(self.addr.into(), self.port);
-        write!(Cursor::new(&mut key[..]), "{text}").expect("the key is as long as any text");
+        let mut rest = Cursor::new(&mut key[..]);
+        let written = match self.addr.into() {
+            IpAddr::V4(addr) => write_v4(&mut rest, addr, self.port),
+            addr @ IpAddr::V6(_) => write!(rest, "{}", SocketAddr::new(addr, self.port)),
+        };
+        written.expect("the key is as long as any text");
         key
+    }
+}
+
+/// What `Display` writes, in a tenth of the time: it is most of what a full pass does.
+fn write_v4(rest: &mut impl Write, addr: Ipv4Addr, port: u16) -> io::Result<()> {
+    let [a, b, c, d] = addr.octets();
+    for (number, end) in [(a, b"."), (b, b"."), (c, b"."), (d, b":")] {
+        write_number(rest, number.into())?;
+        rest.write_all(end)?;
+    }
+    write_number(rest, port)
+}
+
+fn write_number(rest: &mut impl Write, mut number: u16) -> io::Result<()> {
+    let mut digits = [0; 5];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return rest.write_all(&digits[first..]);
+        }
     }
 }
 
@@ -141,6 +168,32 @@ mod tests {
                 "10.0.1.2:80"
             ]
         );
+    }
+
+    #[test]
+    fn the_key_is_the_text_13() {
+        let mut endpoint = endpoint("10.1.0.1");
+        for text in [
+            "0.0.0.0:0",
+            "10.96.0.255:65535",
+            "255.100.9.1:80",
+            "1.2.3.4:1000",
+        ] {
+            let addr: SocketAddr = text.parse().unwrap();
+            endpoint.addr = addr.ip();
+            let addr = Ipv4::from_ip(endpoint.addr).unwrap();
+            let port = text.rsplit_once(':').unwrap().1.parse().unwrap();
+            let key = PortEndpoint::<Ipv4> {
+                addr,
+                port,
+                endpoint: &endpoint,
+            }
+            .order_key();
+            assert_eq!(
+                std::str::from_utf8(&key).unwrap().trim_end_matches('\0'),
+                text
+            );
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::model::{Diagnostic, EndpointSlice, Kind, ObjectKey, ObjectRef};
 const LISTED_MAX: usize = 8;
 
 /// Why an address is never used; `None` if it may be.
-pub(super) fn refuse(addr: IpAddr) -> Option<&'static str> {
+pub(super) const fn refuse(addr: IpAddr) -> Option<&'static str> {
     match addr.to_canonical() {
         IpAddr::V4(addr) => refuse4(addr),
         IpAddr::V6(addr) => refuse6(addr),

@@ -1,10 +1,10 @@
 //! From the cluster to what the maps should hold: a pure function, computed where something
 //! changed.
 //!
-//! The unit is the service port (namespace, name, port name, protocol). A pass compiles the Services
-//! that something changed for; a full pass is the same over all of them. There is no clock here:
-//! the agent says what time it is, so that numbers are not used again before the programs have let
-//! go of them.
+//! The unit is the service port (namespace, name, port name, protocol). A pass compiles those
+//! Services that something changed for; a full pass is the same over all of them. There is no clock
+//! here: the agent says what time it is, so that numbers are not used again before the programs
+//! have let go of them.
 
 mod claims;
 mod endpoints;
@@ -51,6 +51,8 @@ pub struct Compiler {
     /// Services of which something did not fit.
     unfit: BTreeSet<ObjectKey>,
     has_passed: bool,
+    /// What the first pass wrote in ascending order has been packed, after its hurry.
+    is_packed: bool,
 }
 
 impl Default for Compiler {
@@ -80,6 +82,7 @@ impl Compiler {
             diagnostics: BTreeMap::new(),
             unfit: BTreeSet::new(),
             has_passed: false,
+            is_packed: false,
         }
     }
 
@@ -99,11 +102,13 @@ impl Compiler {
             return changes;
         }
         self.store.release(now_s);
-        let mut affected = dirty.clone();
+        let mut affected: Vec<ObjectKey> = dirty.iter().cloned().collect();
         if !self.has_passed {
             affected.extend(cluster.services().keys().cloned());
         }
         self.claim(cluster, &mut affected);
+        affected.sort();
+        affected.dedup();
         for key in &affected {
             self.compile_service(cluster, key, &mut changes);
         }
@@ -124,6 +129,10 @@ impl Compiler {
     /// have let go of may be used again two seconds later.
     pub fn settle(&mut self, actual: &MapState, now_s: u64) {
         self.store.settle(actual, now_s);
+        if self.has_passed && !self.is_packed {
+            self.store.desired.pack();
+            self.is_packed = true;
+        }
     }
 
     /// When to compile again though nothing changed: something may fit then that did not.
@@ -139,7 +148,10 @@ impl Compiler {
 
     /// The service ports that have frontends, by name.
     pub fn services(&self) -> impl Iterator<Item = &ServicePortState> {
-        self.services.values().flatten()
+        self.services
+            .values()
+            .flatten()
+            .filter(|port| port.frontends().next().is_some())
     }
 
     /// What could not be done as the objects ask for.
@@ -148,20 +160,19 @@ impl Compiler {
     }
 
     /// Settles who has which frontend; adds the Services that won or lost one.
-    fn claim(&mut self, cluster: &Cluster, affected: &mut BTreeSet<ObjectKey>) {
-        for key in affected.clone() {
-            let (created_s, claims) =
-                cluster
-                    .service(&key)
-                    .map_or_else(Default::default, |found| {
-                        let offers = offers(found, &mut Vec::new());
-                        (
-                            found.created_s,
-                            offers.into_iter().flat_map(|offer| offer.claims).collect(),
-                        )
-                    });
-            affected.extend(self.claims.set(&key, created_s, claims));
+    fn claim(&mut self, cluster: &Cluster, affected: &mut Vec<ObjectKey>) {
+        let mut others = Vec::new();
+        for key in &*affected {
+            let (created_s, claims) = cluster.service(key).map_or_else(Default::default, |found| {
+                let offers = offers(found, &mut Vec::new());
+                (
+                    found.created_s,
+                    offers.into_iter().flat_map(|offer| offer.claims).collect(),
+                )
+            });
+            others.extend(self.claims.set(key, created_s, claims));
         }
+        affected.extend(others);
     }
 
     fn compile_service(&mut self, cluster: &Cluster, key: &ObjectKey, changes: &mut Changes) {

@@ -18,8 +18,8 @@ pub(super) struct Part<F: Family> {
     pub(super) frontends: Vec<FrontendKey<F>>,
     /// What its frontends hold; `None` while nothing has fitted.
     pub(super) value: Option<Frontend>,
-    /// Every frontend that was ever pointed at the set: the maps may still do so.
-    pub(super) readers: Vec<FrontendKey<F>>,
+    /// Frontends that it had when the set was the same: the maps may still point them there.
+    pub(super) former: Vec<FrontendKey<F>>,
     /// Backend ids by address and port.
     pub(super) backends: Vec<u32>,
 }
@@ -58,7 +58,7 @@ impl<F: Family> Default for Part<F> {
         Self {
             frontends: Vec::new(),
             value: None,
-            readers: Vec::new(),
+            former: Vec::new(),
             backends: Vec::new(),
         }
     }

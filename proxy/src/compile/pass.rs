@@ -1,7 +1,7 @@
 //! Brings one service port's part of one family's tables to what it should be.
 //!
-//! All or nothing: what does not fit leaves the old set as it is. A set that changes gets a range of
-//! its own, and the frontend flips to it.
+//! All or nothing: what does not fit leaves the old set as it is. A set that changes gets a range
+//! of its own, and the frontend flips to it.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -95,14 +95,11 @@ impl<F: Family> Pass<'_, F> {
     /// port already.
     fn drop_frontends(&mut self, part: &mut Part<F>, service: u32, keep: &[FrontendKey<F>]) {
         for key in part.frontends.extract_if(.., |key| !keep.contains(key)) {
-            if self
-                .rows
-                .frontends
-                .get(&key)
-                .is_some_and(|row| row.service == service)
-            {
+            let row = self.rows.frontends.get(&key);
+            if row.is_some_and(|row| row.service == service) {
                 self.remove_frontend(key);
             }
+            part.former.push(key);
         }
     }
 
@@ -131,8 +128,9 @@ impl<F: Family> Pass<'_, F> {
     }
 
     fn leave_set(&mut self, part: &mut Part<F>) {
-        let readers = std::mem::take(&mut part.readers);
+        let mut readers = std::mem::take(&mut part.former);
         if let Some(range) = part.set() {
+            readers.extend(&part.frontends);
             self.leave_range(range, readers);
         }
     }
@@ -285,10 +283,8 @@ impl<F: Family> Pass<'_, F> {
                 self.changes.vips.push(key.addr);
             }
             if !part.frontends.contains(key) {
+                part.frontends.reserve_exact(1);
                 part.frontends.push(*key);
-            }
-            if value.count > 0 && !part.readers.contains(key) {
-                part.readers.push(*key);
             }
         }
     }

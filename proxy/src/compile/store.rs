@@ -260,7 +260,7 @@ impl<F: Family> Half<F> {
             sound.then_some(row)
         });
         Part {
-            readers: frontends.clone(),
+            former: Vec::new(),
             frontends,
             value,
             backends: self.orphans.backends.remove(&id).unwrap_or_default(),
@@ -307,7 +307,7 @@ impl<F: Family> Pass<'_, F> {
             }
         }
         for ids in backends.values_mut() {
-            ids.sort_by_key(|id| {
+            ids.sort_by_cached_key(|id| {
                 actual
                     .backends
                     .get(id)

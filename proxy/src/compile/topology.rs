@@ -46,8 +46,8 @@ impl<'a> Topology<'a> {
     pub(super) fn admits(self, endpoint: &Endpoint) -> bool {
         match self {
             Self::Anywhere => true,
-            Self::SameNode(node) => endpoint.node_hints.contains(node),
-            Self::SameZone(zone) => endpoint.zone_hints.contains(zone),
+            Self::SameNode(node) => endpoint.node_hints.iter().any(|hint| **hint == *node),
+            Self::SameZone(zone) => endpoint.zone_hints.iter().any(|hint| **hint == *zone),
         }
     }
 

@@ -7,23 +7,24 @@ use std::{
 
 use super::{
     Diagnostic, EndpointSlice, Event, Kind, Node, Object, ObjectKey, ObjectRef, Pod, Service,
-    ServiceCidr,
+    ServiceCidr, names::Names,
 };
 
 #[derive(Debug, Default)]
 pub struct Cluster {
     node_name: Arc<str>,
     services: BTreeMap<ObjectKey, Service>,
-    /// The slices of each Service, by name: the order in which duplicates are resolved.
-    slices: HashMap<ObjectKey, BTreeMap<Arc<str>, EndpointSlice>>,
-    /// Which Service a slice was last counted for.
-    slice_owner: HashMap<ObjectKey, ObjectKey>,
+    /// The slices of each Service in name order, in which duplicates are resolved.
+    slices: HashMap<ObjectKey, Vec<(Arc<str>, EndpointSlice)>>,
+    /// The name of the Service that a slice was last counted for.
+    slice_owner: HashMap<ObjectKey, Arc<str>>,
     pods: BTreeMap<ObjectKey, Pod>,
     node: Option<Node>,
     service_cidrs: BTreeMap<ObjectKey, ServiceCidr>,
     problems: BTreeMap<ObjectRef, Vec<String>>,
     synced: BTreeSet<Kind>,
     dirty: BTreeSet<ObjectKey>,
+    names: Names,
 }
 
 // === impl Cluster ===
@@ -75,10 +76,7 @@ impl Cluster {
 
     /// The slices of a Service in name order.
     pub fn slices(&self, service: &ObjectKey) -> impl Iterator<Item = &EndpointSlice> {
-        self.slices
-            .get(service)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+        self.slices_by_name(service).map(|(_, slice)| slice)
     }
 
     /// The same with their names.
@@ -86,7 +84,11 @@ impl Cluster {
         &self,
         service: &ObjectKey,
     ) -> impl Iterator<Item = (&Arc<str>, &EndpointSlice)> {
-        self.slices.get(service).into_iter().flatten()
+        self.slices
+            .get(service)
+            .into_iter()
+            .flatten()
+            .map(|(name, slice)| (name, slice))
     }
 
     pub const fn pods(&self) -> &BTreeMap<ObjectKey, Pod> {
@@ -97,14 +99,19 @@ impl Cluster {
         &self.service_cidrs
     }
 
-    /// What the sources found wrong, object by object.
+    /// What the sources found wrong, object by object, and whether our own Node is missing.
     pub fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
-        self.problems.iter().flat_map(|(object, reasons)| {
+        let found = self.problems.iter().flat_map(|(object, reasons)| {
             reasons.iter().map(|reason| Diagnostic {
                 object: object.clone(),
                 reason: reason.clone(),
             })
-        })
+        });
+        let is_missing = self.node.is_none() && self.has_synced(Kind::Node);
+        found.chain(is_missing.then(|| Diagnostic {
+            object: ObjectRef::new(Kind::Node, ObjectKey::new("", self.node_name.clone())),
+            reason: "does not exist: this node has no zone and no addresses".to_owned(),
+        }))
     }
 
     /// Whether every kind has delivered its first complete list: before that, nothing that is
@@ -170,32 +177,47 @@ impl Cluster {
         }
     }
 
-    fn apply_slice(&mut self, key: ObjectKey, slice: EndpointSlice) {
+    fn apply_slice(&mut self, mut key: ObjectKey, mut slice: EndpointSlice) {
+        if self
+            .slice_owner
+            .get(&key)
+            .is_some_and(|owner| *owner != slice.service)
+        {
+            self.remove_slice(&key);
+        }
+        self.names.share(&mut key.namespace);
+        self.names.share(&mut slice.service);
         let service = ObjectKey {
             namespace: key.namespace.clone(),
             name: slice.service.clone(),
         };
-        if self
-            .slice_owner
-            .get(&key)
-            .is_some_and(|owner| *owner != service)
-        {
-            self.remove_slice(&key);
-        }
         let slices = self.slices.entry(service.clone()).or_default();
-        if slices.get(&key.name) != Some(&slice) {
-            slices.insert(key.name.clone(), slice);
-            self.dirty.insert(service.clone());
+        match slices.binary_search_by(|(name, _)| name.cmp(&key.name)) {
+            Ok(at) if slices[at].1 == slice => return,
+            Ok(at) => {
+                share_names(&mut self.names, &mut slice);
+                slices[at].1 = slice;
+            }
+            Err(at) => {
+                share_names(&mut self.names, &mut slice);
+                slices.reserve_exact(1);
+                slices.insert(at, (key.name.clone(), slice));
+                self.slice_owner.insert(key, service.name.clone());
+            }
         }
-        self.slice_owner.insert(key, service);
+        self.dirty.insert(service);
     }
 
     fn remove_slice(&mut self, key: &ObjectKey) {
-        let Some(service) = self.slice_owner.remove(key) else {
+        let Some(name) = self.slice_owner.remove(key) else {
             return;
         };
+        let service = ObjectKey {
+            namespace: key.namespace.clone(),
+            name,
+        };
         if let Some(slices) = self.slices.get_mut(&service) {
-            slices.remove(&key.name);
+            slices.retain(|(name, _)| *name != key.name);
             if slices.is_empty() {
                 self.slices.remove(&service);
             }
@@ -218,5 +240,22 @@ impl Cluster {
         } else {
             self.problems.insert(object, problems);
         }
+    }
+}
+
+/// What repeats in every slice is kept once, and nothing is kept for growth.
+fn share_names(names: &mut Names, slice: &mut EndpointSlice) {
+    slice.ports.shrink_to_fit();
+    slice.endpoints.shrink_to_fit();
+    for port in &mut slice.ports {
+        names.share(&mut port.name);
+    }
+    for endpoint in &mut slice.endpoints {
+        let places = endpoint.node.iter_mut().chain(&mut endpoint.zone);
+        let hints = endpoint
+            .zone_hints
+            .iter_mut()
+            .chain(&mut endpoint.node_hints);
+        places.chain(hints).for_each(|name| names.share(name));
     }
 }

@@ -4,6 +4,7 @@
 //! clock, no I/O; replays and reorderings are harmless, because an event carries a whole object.
 
 mod cluster;
+mod names;
 mod object;
 
 pub use cluster::Cluster;
@@ -26,11 +27,17 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The object exists and looks like this. `problems` are the parts that could not be used.
-    Apply { object: Object, problems: Vec<String> },
+    Apply {
+        object: Object,
+        problems: Vec<String>,
+    },
     /// The object does not exist, or is none of ours (services.md 1, 2, 9).
     Delete(ObjectRef),
     /// The object exists but nothing in it can be used.
-    Invalid { object: ObjectRef, problems: Vec<String> },
+    Invalid {
+        object: ObjectRef,
+        problems: Vec<String>,
+    },
     /// The first complete list of this kind has been delivered. Sent once for each kind.
     Synced(Kind),
 }
@@ -46,8 +53,13 @@ pub struct Diagnostic {
 // === impl Kind ===
 
 impl Kind {
-    pub const ALL: [Self; 5] =
-        [Self::Service, Self::EndpointSlice, Self::Pod, Self::Node, Self::ServiceCidr];
+    pub const ALL: [Self; 5] = [
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Pod,
+        Self::Node,
+        Self::ServiceCidr,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {

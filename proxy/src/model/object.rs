@@ -1,7 +1,7 @@
 //! The objects as the proxy needs them: parsed, defaulted, without anything it never reads
 //! (services.md 17).
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use proxy_datapath::family::proto;
@@ -18,7 +18,10 @@ pub struct ObjectKey {
 /// Names an object, or the place in a file where one could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectRef {
-    Object { kind: Kind, key: ObjectKey },
+    Object {
+        kind: Kind,
+        key: ObjectKey,
+    },
     /// `file:line`.
     File(Arc<str>),
     /// The object of our own node does not exist, and other facts about the whole.
@@ -110,8 +113,8 @@ pub struct Endpoint {
     pub node: Option<Arc<str>>,
     pub zone: Option<Arc<str>>,
     /// Topology hints (services.md 38).
-    pub zone_hints: BTreeSet<Arc<str>>,
-    pub node_hints: BTreeSet<Arc<str>>,
+    pub zone_hints: Box<[Arc<str>]>,
+    pub node_hints: Box<[Arc<str>]>,
 }
 
 /// A pod of this node.
@@ -143,7 +146,10 @@ pub struct ServiceCidr {
 
 impl ObjectKey {
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Changes {
         changes
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.v4.is_empty() && self.v6.is_empty()
     }
 

@@ -42,6 +42,13 @@ impl MapState {
         }
     }
 
+    /// Stores the rows densely: a map that was filled in ascending order is half empty.
+    pub fn pack(&mut self) {
+        self.v4.pack();
+        self.v6.pack();
+        pack(&mut self.slots);
+    }
+
     /// The same with only the slots that a frontend's range covers.
     #[must_use]
     pub fn covered(mut self) -> Self {
@@ -66,6 +73,12 @@ impl<F: Family> FamilyState<F> {
         }
     }
 
+    fn pack(&mut self) {
+        pack(&mut self.frontends);
+        pack(&mut self.backends);
+        pack(&mut self.vips);
+    }
+
     /// Whether any frontend has this address.
     pub fn has_frontend_at(&self, addr: F::Addr) -> bool {
         let first = FrontendKey {
@@ -87,7 +100,11 @@ fn put<K: Ord, V>(entries: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     }
 }
 
+fn pack<K: Ord, V>(entries: &mut BTreeMap<K, V>) {
+    *entries = std::mem::take(entries).into_iter().collect();
+}
+
 /// The slots of a frontend's set.
-pub(crate) const fn set_of(frontend: &Frontend) -> Range<u32> {
+const fn set_of(frontend: &Frontend) -> Range<u32> {
     frontend.base..frontend.base.saturating_add(frontend.count)
 }

@@ -2,7 +2,7 @@
 
 mod maps;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 pub(crate) use self::maps::TestNode;
 use crate::model::{
@@ -19,8 +19,8 @@ pub(crate) fn endpoint(addr: &str) -> Endpoint {
         terminating: false,
         node: None,
         zone: None,
-        zone_hints: BTreeSet::new(),
-        node_hints: BTreeSet::new(),
+        zone_hints: Box::default(),
+        node_hints: Box::default(),
     }
 }
 
