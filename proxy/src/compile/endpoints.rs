@@ -118,9 +118,9 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{
-        compile::testing::{endpoint, port, slice},
-        model::Protocol,
+    use crate::model::{
+        Protocol,
+        testing::{endpoint, port, slice},
     };
 
     fn joined<F: Family>(slices: &[EndpointSlice], port: &ServicePort) -> Vec<String> {

@@ -88,7 +88,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::compile::testing::{endpoint, slice};
+    use crate::model::testing::{endpoint, slice};
 
     #[rstest]
     #[case::pod("10.1.0.5", None)]

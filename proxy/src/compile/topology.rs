@@ -65,7 +65,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::compile::testing::hinted;
+    use crate::model::testing::hinted;
 
     const NODE: Topology<'_> = Topology::SameNode("here");
     const ZONE: Topology<'_> = Topology::SameZone("z1");

@@ -105,7 +105,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::compile::testing::{endpoint, hinted};
+    use crate::model::testing::{endpoint, hinted};
 
     const HERE: Place<'_> = Place {
         node: "here",

@@ -6,6 +6,10 @@
 mod cluster;
 mod names;
 mod object;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use cluster::Cluster;
 pub use object::{

@@ -3,15 +3,13 @@
 use rstest::rstest;
 
 use crate::{
-    compile::{
-        Limits,
-        quarantine::REST_S,
+    compile::{Limits, quarantine::REST_S, testing::TestNode},
+    model::{
+        Kind, Protocol,
         testing::{
-            TestNode, apply_service, apply_slice, delete, endpoint, port, service, slice,
-            synced_cluster,
+            apply_service, apply_slice, delete, endpoint, port, service, slice, synced_cluster,
         },
     },
-    model::{Kind, Protocol},
 };
 
 /// One Service of one TCP port with so many endpoints.

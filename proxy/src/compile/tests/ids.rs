@@ -1,14 +1,13 @@
 //! Numbers stay, and are not used again too early.
 
 use crate::{
-    compile::{
-        quarantine::REST_S,
+    compile::{quarantine::REST_S, testing::TestNode},
+    model::{
+        Kind, Protocol,
         testing::{
-            TestNode, apply_service, apply_slice, delete, endpoint, port, service, slice,
-            synced_cluster,
+            apply_service, apply_slice, delete, endpoint, port, service, slice, synced_cluster,
         },
     },
-    model::{Kind, Protocol},
     plan::{FamilyOp, Op},
 };
 

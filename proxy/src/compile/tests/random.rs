@@ -4,11 +4,14 @@
 use proptest::prelude::*;
 
 use crate::{
-    compile::testing::{
-        TestNode, apply, apply_service, apply_slice, delete, endpoint, port, service, slice,
-        synced_cluster,
+    compile::testing::TestNode,
+    model::{
+        Endpoint, Kind, Node, Object, ObjectKey, Protocol, Service, TrafficPolicy,
+        testing::{
+            apply, apply_service, apply_slice, delete, endpoint, port, service, slice,
+            synced_cluster,
+        },
     },
-    model::{Endpoint, Kind, Node, Object, ObjectKey, Protocol, Service, TrafficPolicy},
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];

@@ -1,10 +1,11 @@
 //! Sizes that clusters have.
 
 use crate::{
-    compile::testing::{
-        TestNode, apply_service, apply_slice, endpoint, port, service, slice, synced_cluster,
+    compile::testing::TestNode,
+    model::{
+        Cluster, EndpointSlice, Protocol,
+        testing::{apply_service, apply_slice, endpoint, port, service, slice, synced_cluster},
     },
-    model::{Cluster, EndpointSlice, Protocol},
 };
 
 fn pods(first: u32, count: u32) -> EndpointSlice {

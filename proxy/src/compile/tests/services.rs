@@ -3,12 +3,13 @@
 use expect_test::expect;
 
 use crate::{
-    compile::testing::{
-        TestNode, apply, apply_service, apply_slice, delete, endpoint, hinted, key, port, service,
-        slice, synced_cluster,
-    },
+    compile::testing::TestNode,
     model::{
         Cluster, Endpoint, Event, Kind, Node, Object, ObjectKey, Protocol, Service, TrafficPolicy,
+        testing::{
+            apply, apply_service, apply_slice, delete, endpoint, hinted, key, port, service, slice,
+            synced_cluster,
+        },
     },
 };
 

@@ -1,11 +1,8 @@
 //! Objects for the tests of the pure stages, in few words.
 
-mod maps;
-
 use std::sync::Arc;
 
-pub(crate) use self::maps::TestNode;
-use crate::model::{
+use super::{
     Cluster, Endpoint, EndpointSlice, Event, Kind, Object, ObjectKey, ObjectRef, Protocol, Service,
     ServicePort, ServiceType, SlicePort, TrafficPolicy,
 };
