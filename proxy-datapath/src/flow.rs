@@ -26,6 +26,8 @@ pub const REPLY: u32 = 1 << 4;
 
 /// A UDP flow that was silent for this long begins anew, as netfilter's streams do.
 pub const UDP_IDLE_S: u32 = 120;
+/// A TCP connection that was silent for this long makes way for another with its tuple.
+pub const TCP_IDLE_S: u32 = 60;
 
 /// Decides over a packet that a pod sends.
 #[inline(always)]
@@ -77,19 +79,22 @@ fn forward<F: Family, T: Flows<F>>(
     let syn = packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     let now_s = tables.now_s();
     let mut known = false;
-    if let Some(flow) = tables.flow(key)
-        && flow.flags & FORWARD != 0
-    {
+    if let Some(flow) = tables.flow(key) {
         let (flags, id, idle_s) = (
             flow.flags,
             flow.backend,
             now_s.wrapping_sub(flow.last_seen_s),
         );
-        follow(flow, packet, now_s, rewrite);
-        if (!udp && !syn) || keeps_backend(tables, rewrite, key.proto, flags, id, idle_s) {
-            return translated(flags);
+        if flags & FORWARD != 0 {
+            follow(flow, packet, now_s, rewrite);
+            if (!udp && !syn) || keeps_backend(tables, rewrite, key.proto, flags, id, idle_s) {
+                return translated(flags);
+            }
+            known = true;
+        } else {
+            let reply = *flow;
+            make_way(packet, &reply, tables, now_s);
         }
-        known = true;
     }
     *rewrite = Rewrite::of(key);
     // A packet in the middle of a TCP connection that has no entry is not ours to guess at:
@@ -102,6 +107,38 @@ fn forward<F: Family, T: Flows<F>>(
         tables.remove_flow(key);
     }
     verdict
+}
+
+/// The pod dials a backend itself: a reply's entry with that tuple, left by a flow through a frontend
+/// from the same port, gives way, and its flow begins anew if it goes on. What lives stays, as far
+/// as can be told: TCP's end can be seen, and a UDP socket's last packet says whom the answer is for.
+#[inline(always)]
+fn make_way<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    reply: &Flow<F>,
+    tables: &mut T,
+    now_s: u32,
+) {
+    let forward = FlowKey {
+        source: reply.destination,
+        destination: reply.source,
+        ports: reply.ports.swapped(),
+        proto: packet.key.proto,
+    };
+    if packet.key.proto == proto::TCP {
+        let syn = packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+        let idle_s = now_s.wrapping_sub(reply.last_seen_s);
+        let over = reply.flags & CLOSING != 0
+            || idle_s > TCP_IDLE_S
+            || tables
+                .flow(&forward)
+                .is_none_or(|flow| flow.flags & CLOSING != 0);
+        if !syn || !over {
+            return;
+        }
+    }
+    tables.remove_flow(&packet.key);
+    tables.remove_flow(&forward);
 }
 
 /// Whether a flow that a UDP packet or a SYN belongs to stays where it is. It begins anew when the

@@ -121,9 +121,11 @@ impl Generator {
         let v6 = self.below(2) == 0;
         let last = [REMOTE, REMOTE, ITSELF, NOBODY, 13][self.below(5)];
         let port = [FRONTEND_PORT, FRONTEND_PORT, FRONTEND_PORT, 81][self.below(4)];
+        let frontend = SocketAddr::new(vip_addr(v6, last), port);
+        let backend = SocketAddr::new(pod_addr(v6, 9), BACKEND_PORT);
         let packet = Packet {
             source: SocketAddr::new(pod_addr(v6, CLIENT), self.client_port()),
-            destination: SocketAddr::new(vip_addr(v6, last), port),
+            destination: if self.below(8) == 0 { backend } else { frontend },
             kind: self.kind(),
             options: self.options(),
         };
