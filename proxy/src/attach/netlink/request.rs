@@ -140,6 +140,12 @@ impl Requests {
         operation: &'static str,
         message: &mut NetlinkMessage<impl NetlinkSerializable>,
     ) -> Result<(), Error> {
+        // While an answer has not been read to its end the kernel refuses another (EBUSY).
+        while self
+            .socket
+            .recv(&mut &mut self.buffer[..], libc::MSG_DONTWAIT)
+            .is_ok()
+        {}
         self.sequence = self.sequence.wrapping_add(1);
         message.header.sequence_number = self.sequence;
         let mut bytes = vec![0; message.buffer_len()];
@@ -171,7 +177,7 @@ impl Requests {
                 let padded = (part.header.length as usize).next_multiple_of(4);
                 rest = rest.get(padded..).unwrap_or_default();
                 if part.header.sequence_number != self.sequence {
-                    // What is left of an answer that was not read to its end.
+                    // Of an answer that was given up.
                     continue;
                 }
                 if part.header.flags & NLM_F_DUMP_INTR != 0 {
@@ -207,5 +213,39 @@ fn check(code: i32) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(-code))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage, link::LinkMessage};
+    use netlink_sys::protocols::NETLINK_ROUTE;
+
+    use super::*;
+
+    #[test]
+    fn rest_of_an_unread_answer_is_not_taken_for_the_next() {
+        let mut requests = Requests::open(NETLINK_ROUTE).unwrap();
+        let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let mut unread = message(links, NLM_F_REQUEST | NLM_F_DUMP);
+        requests.send("list devices", &mut unread).unwrap();
+
+        let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answer = requests.dump("list addresses", addresses, Some).unwrap();
+        let is_address = |part| matches!(part, &RouteNetlinkMessage::NewAddress(_));
+        assert!(answer.iter().all(is_address), "{answer:?}");
+    }
+
+    #[test]
+    fn refusal_carries_the_error_number() {
+        let mut requests = Requests::open(NETLINK_ROUTE).unwrap();
+        let mut nameless = LinkMessage::default();
+        nameless.header.index = u32::MAX >> 1;
+        let refused = requests.execute("delete", RouteNetlinkMessage::DelLink(nameless));
+        let errno = refused.unwrap_err().errno();
+        assert!(
+            matches!(errno, Some(libc::ENODEV | libc::EPERM)),
+            "{errno:?}"
+        );
     }
 }

@@ -2,4 +2,5 @@
 
 mod classification;
 mod cni_cache;
+mod events;
 mod kernel;
