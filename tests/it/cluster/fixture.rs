@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::rights;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
@@ -71,7 +72,9 @@ impl Cluster {
         let kubeconfig = kubeconfig.to_str().context("the lab's folder is no text")?;
         for node in 1..=2 {
             let source = ["--kubeconfig", kubeconfig, "--api-server", &servers];
-            lab.agent_mut(node).start_with(&source)?;
+            let agent = lab.agent_mut(node);
+            rights::restrict(agent, &rights::of_daemonset());
+            agent.start_with(&source)?;
         }
         Ok(Self { lab, plane })
     }

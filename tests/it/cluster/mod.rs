@@ -1,10 +1,11 @@
 //! What holds in a cluster whose API server, etcd and controllers are the real ones.
 //!
 //! Services have selectors and the controller-manager writes their EndpointSlices; the lab plays
-//! the kubelets. The agents have the rights of the DaemonSet's account.
+//! the kubelets. The agents have the rights of the DaemonSet: its account's and its capabilities.
 
 mod fixture;
 mod outage;
+mod rights;
 
 use fixture::Story;
 use tests::control_plane::objects;

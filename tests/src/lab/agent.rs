@@ -32,6 +32,8 @@ pub struct Agent {
     manifests: PathBuf,
     /// Further arguments of `switchboard agent`.
     args: Vec<String>,
+    /// The words in front of it.
+    launcher: Vec<String>,
     running: Option<Running>,
 }
 
@@ -45,6 +47,7 @@ impl Agent {
             cgroup: cgroup.to_owned(),
             manifests: manifests.to_owned(),
             args: Vec::new(),
+            launcher: Vec::new(),
             running: None,
         }
     }
@@ -76,6 +79,11 @@ impl Agent {
     /// What it has logged since it was last started.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Puts these words in front of the agent from its next start on, to narrow its rights.
+    pub fn set_launcher(&mut self, words: &[&str]) {
+        self.launcher = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Starts it with the arguments of last time, and waits until it has read everything.
@@ -189,7 +197,8 @@ impl Agent {
     }
 
     fn spawn(&self, args: &[&str], log: &Path) -> Result<Running> {
-        let mut command = self.switchboard(&["agent", "--node-name", self.host.name()])?;
+        let agent = ["agent", "--node-name", self.host.name()];
+        let mut command = self.switchboard_behind(&self.launcher, &agent)?;
         command.arg("--cgroup").arg(&self.cgroup);
         let named = |flag: &str| args.iter().any(|arg| arg.starts_with(flag));
         if !["--kubeconfig", "--api-server", "--manifests"]
@@ -203,9 +212,20 @@ impl Agent {
     }
 
     fn switchboard(&self, args: &[&str]) -> Result<std::process::Command> {
+        self.switchboard_behind(&[], args)
+    }
+
+    fn switchboard_behind(
+        &self,
+        launcher: &[String],
+        args: &[&str],
+    ) -> Result<std::process::Command> {
         let program = binary("switchboard")?;
         let program = program.to_str().context("the build folder is no text")?;
-        let mut command = self.host.command(program)?;
+        let mut words = launcher.iter().map(String::as_str).chain([program]);
+        let first = words.next().context("the program is a word")?;
+        let mut command = self.host.command(first)?;
+        command.args(words);
         command.args(args).arg("--pin-dir").arg(self.pin_dir());
         if args.first() != Some(&"cleanup") {
             command.arg("--run-dir").arg(self.run_dir());
