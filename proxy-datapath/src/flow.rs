@@ -80,20 +80,15 @@ fn forward<F: Family, T: Flows<F>>(
     let now_s = tables.now_s();
     let mut known = false;
     if let Some(flow) = tables.flow(key) {
-        let (flags, id, idle_s) = (
-            flow.flags,
-            flow.backend,
-            now_s.wrapping_sub(flow.last_seen_s),
-        );
-        if flags & FORWARD != 0 {
+        let before = *flow;
+        if before.flags & FORWARD != 0 {
             follow(flow, packet, now_s, rewrite);
-            if (!udp && !syn) || keeps_backend(tables, rewrite, key.proto, flags, id, idle_s) {
-                return translated(flags);
+            if (!udp && !syn) || keeps_backend(&before, key.proto, tables, now_s) {
+                return translated(before.flags);
             }
             known = true;
         } else {
-            let reply = *flow;
-            make_way(packet, &reply, tables, now_s);
+            make_way(packet, &before, tables, now_s);
         }
     }
     *rewrite = Rewrite::of(key);
@@ -146,25 +141,24 @@ fn make_way<F: Family, T: Flows<F>>(
 /// has ended or its backend takes no new ones (TCP).
 #[inline(always)]
 fn keeps_backend<F: Family, T: Flows<F>>(
-    tables: &T,
-    rewrite: &Rewrite<F>,
+    flow: &Flow<F>,
     proto: u32,
-    flags: u32,
-    id: u32,
-    idle_s: u32,
+    tables: &T,
+    now_s: u32,
 ) -> bool {
     let udp = proto == proto::UDP;
-    if flags & REPLY != 0 {
+    if flow.flags & REPLY != 0 {
         return true;
     }
-    if flags & CLOSING != 0 || (udp && idle_s > UDP_IDLE_S) {
+    let idle_s = now_s.wrapping_sub(flow.last_seen_s);
+    if flow.flags & CLOSING != 0 || (udp && idle_s > UDP_IDLE_S) {
         return false;
     }
-    let Some(found) = tables.backend(id) else {
+    let Some(found) = tables.backend(flow.backend) else {
         return false;
     };
-    let same = found.addr == rewrite.destination
-        && found.port_proto == port_proto(rewrite.ports.destination(), proto);
+    let same = found.addr == flow.destination
+        && found.port_proto == port_proto(flow.ports.destination(), proto);
     same && (found.state == backend::ACTIVE || (udp && found.state != backend::GONE))
 }
 
@@ -191,7 +185,12 @@ fn established<F: Family, T: Flows<F>>(
 /// Takes the translation of an entry and notes the packet in it. The time is written once a second,
 /// so that the entry's cache line is not made dirty by every packet.
 #[inline(always)]
-fn follow<F: Family>(flow: &mut Flow<F>, packet: &Packet<F>, now_s: u32, rewrite: &mut Rewrite<F>) {
+const fn follow<F: Family>(
+    flow: &mut Flow<F>,
+    packet: &Packet<F>,
+    now_s: u32,
+    rewrite: &mut Rewrite<F>,
+) {
     rewrite.source = flow.source;
     rewrite.destination = flow.destination;
     rewrite.ports = flow.ports;

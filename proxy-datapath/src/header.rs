@@ -93,7 +93,7 @@ impl Header for Ipv6 {
 /// Where the packet at `at` ends. A length of zero is a packet too long for its length field, which
 /// only segmentation offload makes (IPv4 and IPv6 BIG TCP): it ends where its buffer does.
 #[inline(always)]
-fn end(at: u32, total: u32, limit: u32, quoted: bool) -> Option<u32> {
+const fn end(at: u32, total: u32, limit: u32, quoted: bool) -> Option<u32> {
     let end = at + total;
     if total == 0 || (quoted && end > limit) {
         Some(limit)

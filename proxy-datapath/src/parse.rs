@@ -139,7 +139,7 @@ fn icmp<F: Header, B: Bytes>(
         kind == 3 || kind == 11 || kind == 12
     } else {
         // Destination unreachable, packet too big, time exceeded, parameter problem.
-        kind >= 1 && kind <= 4
+        (1..=4).contains(&kind)
     };
     if !error {
         return shape::OTHER;

@@ -11,12 +11,19 @@ use crate::sctp;
 /// 14 + 60 + 8 + 60 + 4 bytes with IPv4, and the walk over IPv6's extension headers stops).
 pub const OFFSET_MASK: u32 = 0x7ff;
 
-/// A value that stands in a packet as it stands in memory: no padding, any bytes are valid. No
-/// single bytes: LLVM checks those with "start >= end", from which the verifier learns nothing.
-///
-/// # Safety
-/// Implemented only for integers, arrays of them, and `repr(transparent)` wrappers of those.
-pub unsafe trait Wire: Copy + 'static {}
+/// A value that stands in a packet as it stands in memory: no padding, any bytes are valid. Sealed,
+/// since the kernel's side reads these through pointers. No single bytes: LLVM checks those with
+/// "start >= end", from which the verifier learns nothing.
+pub trait Wire: sealed::Sealed + Copy + 'static {
+    /// The value that the first bytes are.
+    fn read(bytes: &[u8]) -> Option<Self>;
+    /// Writes the value over the first bytes.
+    fn write(self, bytes: &mut [u8]) -> Option<()>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
 
 /// An address as a checksum sees it.
 pub trait Words: Wire {
@@ -59,15 +66,62 @@ pub struct ChecksumFix {
 pub struct Sum(pub u32);
 
 macro_rules! wire {
-    ($($ty:ty),*) => {
-        // SAFETY: integers, arrays of them, and transparent wrappers.
-        $(unsafe impl Wire for $ty {})*
-    };
+    ($($ty:ty),*) => {$(
+        impl sealed::Sealed for $ty {}
+
+        impl Wire for $ty {
+            fn read(bytes: &[u8]) -> Option<Self> {
+                Some(Self::from_ne_bytes(*bytes.first_chunk()?))
+            }
+
+            fn write(self, bytes: &mut [u8]) -> Option<()> {
+                *bytes.first_chunk_mut()? = self.to_ne_bytes();
+                Some(())
+            }
+        }
+    )*};
 }
 
-wire!(
-    u8, u16, u32, [u16; 6], [u32; 2], [u32; 5], [u32; 10], Addr4, Addr6, Ports
-);
+wire!(u16, u32);
+
+impl<T: Wire + Default, const N: usize> sealed::Sealed for [T; N] {}
+
+impl<T: Wire + Default, const N: usize> Wire for [T; N] {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut values = [T::default(); N];
+        let mut chunks = bytes.chunks(size_of::<T>());
+        for value in &mut values {
+            *value = T::read(chunks.next()?)?;
+        }
+        Some(values)
+    }
+
+    fn write(self, bytes: &mut [u8]) -> Option<()> {
+        let mut chunks = bytes.chunks_mut(size_of::<T>());
+        for value in self {
+            value.write(chunks.next()?)?;
+        }
+        Some(())
+    }
+}
+
+macro_rules! wrappers {
+    ($($ty:ident),*) => {$(
+        impl sealed::Sealed for $ty {}
+
+        impl Wire for $ty {
+            fn read(bytes: &[u8]) -> Option<Self> {
+                Wire::read(bytes).map(Self)
+            }
+
+            fn write(self, bytes: &mut [u8]) -> Option<()> {
+                self.0.write(bytes)
+            }
+        }
+    )*};
+}
+
+wrappers!(Addr4, Addr6, Ports);
 
 // === impl Words ===
 
@@ -132,18 +186,11 @@ impl Bytes for Buffer<'_> {
     }
 
     fn load<T: Wire>(&self, offset: u32) -> Option<T> {
-        let start = (offset & OFFSET_MASK) as usize;
-        let bytes = self.0.get(start..start.checked_add(size_of::<T>())?)?;
-        // SAFETY: `bytes` is as long as `T`, and any bytes are a valid `Wire` value.
-        Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+        T::read(self.0.get((offset & OFFSET_MASK) as usize..)?)
     }
 
     fn store<T: Wire>(&mut self, offset: u32, value: T) -> Option<()> {
-        let start = (offset & OFFSET_MASK) as usize;
-        let bytes = self.0.get_mut(start..start.checked_add(size_of::<T>())?)?;
-        // SAFETY: `bytes` is as long as `T`, and a `Wire` value has no padding.
-        unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
-        Some(())
+        value.write(self.0.get_mut((offset & OFFSET_MASK) as usize..)?)
     }
 
     fn fix_checksum(&mut self, offset: u32, fix: ChecksumFix) -> Option<()> {

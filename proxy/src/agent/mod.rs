@@ -6,7 +6,7 @@
 mod programmer;
 mod status;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io::IsTerminal as _, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -60,6 +60,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot understand the log filter {:?}", config.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.init(),

@@ -14,6 +14,8 @@ use crate::attach::links::cgroup2_mount;
 
 pub const PIN_DIR: &str = "/sys/fs/bpf/switchboard";
 pub const RUN_DIR: &str = "/run/switchboard";
+/// The client library logs each request that fails, and so does the source, once for an outage.
+const LOG_FILTER: &str = "info,kube_client=off,kube_runtime=off";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -85,7 +87,7 @@ impl Config {
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR.into()),
             cgroup,
             attach: settings.attach.unwrap_or_default(),
-            log: settings.log.unwrap_or_else(|| "info".to_owned()),
+            log: settings.log.unwrap_or_else(|| LOG_FILTER.to_owned()),
             log_format: settings.log_format.unwrap_or_default(),
             notes: file.notes,
         })
