@@ -178,7 +178,8 @@ impl<'a> View<'a> {
     }
 
     /// The pod that one of the addresses in the other namespace belongs to: according to the CNI
-    /// plugin's cache, unless that names a pod that does not exist while another claims the address.
+    /// plugin's cache, unless that names a pod that does not exist while another claims the
+    /// address.
     fn claim(&self, link: &Link) -> Option<Claim> {
         let inside = || self.inside(link).map(|(_, addr)| addr);
         let cached = inside()

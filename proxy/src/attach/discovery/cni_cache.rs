@@ -1,7 +1,7 @@
 //! Which pod has which address, according to the results that container runtimes keep.
 //!
-//! libcni writes a file for each interface of a sandbox once the plugin has answered, and removes it
-//! with the sandbox (<https://github.com/containernetworking/cni/blob/main/libcni/api.go>,
+//! libcni writes a file for each interface of a sandbox once the plugin has answered, and removes
+//! it with the sandbox (<https://github.com/containernetworking/cni/blob/main/libcni/api.go>,
 //! `cachedInfo`). The files are a help, never a need: a directory that is missing and a file that
 //! cannot be read claim nothing.
 

@@ -1,9 +1,9 @@
 //! Which network devices of this node are pods', found without help from the CNI plugin.
 //!
 //! A pod's device has its other end in another network namespace, and an address of a pod in there;
-//! the kernel tells both over netlink, by namespace id, without anybody entering the namespace. Every
-//! look reads the whole (`scan`), and what it means is a pure function of it (`classify`): nothing
-//! depends on an event having been seen.
+//! the kernel tells both over netlink, by namespace id, without anybody entering the namespace.
+//! Every look reads the whole (`scan`), and what it means is a pure function of it (`classify`):
+//! nothing depends on an event having been seen.
 
 mod classify;
 mod cni_cache;

@@ -1,9 +1,7 @@
 //! Keeps looking, and tells when what it found differs from before.
 //!
 //! It looks when the kernel reports a change, when the facts change, when a wait is over, and every
-//! now and then. The first event after a quiet time is answered at once, since a new device is to be
-//! attached before its pod runs; events that keep coming and change nothing are answered less and
-//! less often.
+//! now and then; how often at most is `pace`'s.
 
 use std::{
     panic::resume_unwind,

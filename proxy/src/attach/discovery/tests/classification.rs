@@ -48,7 +48,7 @@ fn kind(kind: &str) -> Link {
     }
 }
 
-/// A node with one device to judge, a bridge and a bond, and the pod `web` that its Pod object gives
+/// A node with one device to judge, a bridge and a bond, and the pod `web`, whose Pod object has
 /// `POD_ADDR`.
 struct Case {
     scan: Scan,
