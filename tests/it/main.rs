@@ -1,5 +1,6 @@
 //! Every suite in one binary: building and linking it once is what takes the time.
 
+mod abi;
 mod cluster;
 mod compile;
 mod differential;

@@ -59,10 +59,9 @@ fn load(cpu: &str) {
             io::stderr(),
             "{cpu:<7} {name:<12} {verified:>6} verified {translated:>5} insns {jitted:>6} B"
         );
-        assert!(
-            verified < VERIFIED_MAX,
-            "{cpu} {name}: {verified} instructions verified"
-        );
+        if verified > VERIFIED_MAX {
+            offences.push(format!("{name} {verified}"));
+        }
         count += 1;
     }
     assert_eq!(count, 10, "programs in the object of {cpu}");

@@ -65,8 +65,8 @@ fn reset(ctx: TcContext) -> i32 {
     // SAFETY: within the packet, as was just checked.
     unsafe { *(place as *mut u16) = port.to_be() };
     let next: *mut u64 = &mut template.next;
-    // A locked addition empties the CPU's store buffer. Without it the program would pay for reading
-    // words that were just written in other pieces, which no packet off a wire is.
+    // A locked addition empties the CPU's store buffer. Without it the program would pay for
+    // reading words that were just written in other pieces, which no packet off a wire is.
     // SAFETY: adds one to a word of the map's value.
     unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) next, in(reg) 1_u64) };
     // SAFETY: the program in the slot is of the same type.
