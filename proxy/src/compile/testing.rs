@@ -64,9 +64,14 @@ impl TestNode {
 
     /// A pass over everything, as after a start.
     pub(crate) fn full_pass(&mut self) -> Vec<Op> {
+        self.full_pass_up_to(usize::MAX)
+    }
+
+    /// A pass over everything of which only the first operations succeed.
+    pub(crate) fn full_pass_up_to(&mut self, done: usize) -> Vec<Op> {
         self.cluster.take_dirty();
         let all = self.cluster.services().keys().cloned().collect();
-        self.pass_over(&all, usize::MAX)
+        self.pass_over(&all, done)
     }
 
     fn pass_over(&mut self, dirty: &BTreeSet<crate::model::ObjectKey>, done: usize) -> Vec<Op> {

@@ -71,6 +71,7 @@ fn an_id_and_a_range_are_used_again_only_after_a_rest() {
 #[test]
 fn the_rest_does_not_begin_while_the_maps_hold_the_old_set() {
     let mut node = web(&["10.1.0.1"]);
+    let first = base(&node);
     endpoints(&mut node, &["10.1.0.2"]);
     let stuck = node.pass_up_to(2);
     assert!(matches!(
@@ -87,6 +88,59 @@ fn the_rest_does_not_begin_while_the_maps_hold_the_old_set() {
     endpoints(&mut node, &["10.1.0.3"]);
     node.pass();
     assert_eq!(node.backends(), ["3 10.1.0.3:80/tcp active"]);
+    assert_ne!(base(&node), first);
+}
+
+#[test]
+fn a_set_rests_for_frontends_that_have_moved_on_as_well() {
+    let mut node = web(&["10.1.0.1"]);
+    let first = base(&node);
+    let moved = service(&["10.96.0.9"], vec![port("", Protocol::Tcp, 80)]);
+    apply_service(&mut node.cluster, "web", moved);
+    node.pass_up_to(2);
+    assert_eq!(
+        node.frontends().len(),
+        2,
+        "the old frontend could not be removed"
+    );
+    endpoints(&mut node, &["10.1.0.2"]);
+    node.pass_up_to(3);
+    assert_eq!(
+        node.frontends(),
+        [
+            "10.96.0.1:80/tcp 10.1.0.1:80",
+            "10.96.0.9:80/tcp 10.1.0.2:80"
+        ]
+    );
+    node.now_s += 100 * REST_S;
+    endpoints(&mut node, &["10.1.0.3"]);
+    node.pass();
+    assert_ne!(base(&node), first);
+}
+
+#[test]
+fn what_an_earlier_agent_left_rests_before_it_is_used_again() {
+    let mut node = web(&["10.1.0.1"]);
+    let first = base(&node);
+    delete(&mut node.cluster, Kind::Service, "web");
+    node.restart();
+    node.full_pass_up_to(0);
+    node.now_s += 100 * REST_S;
+    let http = || vec![port("", Protocol::Tcp, 80)];
+    apply_service(&mut node.cluster, "next", service(&["10.96.0.2"], http()));
+    let one = slice(&["/tcp=80"], vec![endpoint("10.1.0.7")]);
+    apply_slice(&mut node.cluster, "next", "a", one.clone());
+    node.pass();
+    assert_ne!(base(&node), first);
+    assert_eq!(node.backends(), ["2 10.1.0.7:80/tcp active"]);
+
+    node.now_s += REST_S;
+    apply_service(&mut node.cluster, "last", service(&["10.96.0.3"], http()));
+    apply_slice(&mut node.cluster, "last", "a", one);
+    node.pass();
+    let ids: Vec<u32> = node.compiler.services().map(|port| port.id).collect();
+    assert_eq!(ids, [2, 1], "in the order of names: `next` has the id that was left");
+    assert_eq!(node.backends()[0], "1 10.1.0.7:80/tcp active");
 }
 
 #[test]
