@@ -131,6 +131,31 @@ fn the_source_port_is_kept() {
     }
 }
 
+/// The translated flow is over, but its entries are still there when the client takes the same port
+/// for the backend itself.
+#[test]
+fn a_backend_is_reached_by_its_own_address_from_a_port_that_was_translated() {
+    if !privileges::are_there() {
+        return;
+    }
+    let mut web = Web::small();
+    web.lab.set_pod("far", "").unwrap();
+    web.lab.publish().unwrap();
+    let near = web.lab.pod("near").clone();
+    let client = web.client.unhooked();
+    for (protocol, port) in [("tcp", 4001), ("udp", 4002)] {
+        let options = format!("--source-port {port} --timeout-ms 500");
+        let addrs = [near.addr4(), near.addr6()];
+        for (frontend, addr) in to_vips(protocol, 80).into_iter().zip(addrs) {
+            let backend = format!("{protocol} {}", socket_text(addr, 8080));
+            for to in [&frontend, &backend, &frontend, &backend] {
+                let exchange = client.ask(&format!("{to} {options}")).unwrap();
+                assert_eq!(exchange.name(), "near", "{to}: {exchange:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn protocols_with_the_same_port_are_independent() {
     if !privileges::are_there() {

@@ -17,6 +17,7 @@ mod topology;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{self, Write},
     net::IpAddr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -58,8 +59,8 @@ pub struct Lab {
     /// How often the objects were written.
     generation: u16,
     id: Id,
-    // Last: it removes what the others use.
-    reaper: Reaper,
+    /// Removes it all; gone when the lab is kept.
+    reaper: Option<Reaper>,
 }
 
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl Lab {
             objects: Objects::default(),
             generation: 0,
             id,
-            reaper,
+            reaper: Some(reaper),
         };
         lab.wire()?;
         Ok(lab)
@@ -232,7 +233,7 @@ impl Lab {
         for node in &mut self.nodes {
             node.agent.leave();
         }
-        self.reaper.keep()
+        self.reaper.take().map_or(Ok(()), Reaper::keep)
     }
 
     fn wire(&mut self) -> Result<()> {
@@ -314,6 +315,18 @@ impl Lab {
 
     fn node_mut(&mut self, node: u8) -> &mut Node {
         &mut self.nodes[usize::from(node) - 1]
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                let log = node.agent.log();
+                // A test that fails with nobody to read it has failed all the same.
+                let _ = writeln!(io::stderr(), "--- agent of {}\n{log}", node.host.name());
+            }
+        }
     }
 }
 

@@ -247,14 +247,14 @@ impl Load {
 
     /// Waits until it has sent this many more requests.
     pub fn wait_for_more(&self, requests: u64) -> Result<Tally> {
-        let start = self.tally().sent;
+        self.wait_until_sent(self.tally().sent + requests)
+    }
+
+    /// Waits until it has sent this many requests since its start.
+    pub fn wait_until_sent(&self, requests: u64) -> Result<Tally> {
         wait_for("the load's progress", LOAD_TIMEOUT, || {
             let tally = self.tally();
-            ensure!(
-                tally.sent >= start + requests,
-                "{} of {requests} sent",
-                tally.sent - start
-            );
+            ensure!(tally.sent >= requests, "{} of {requests} sent", tally.sent);
             Ok(tally)
         })
     }
