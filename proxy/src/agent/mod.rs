@@ -23,10 +23,10 @@ use self::programmer::Programmer;
 use crate::{
     attach::{
         discovery::{EndpointKind, Facts, Options, Snapshot, Watcher},
-        links::{Attachments, Device, Method},
+        links::{self, Attachments, Device, Method},
     },
     config::{Attach, Config, LogFormat, Source},
-    model::{Cluster, Event, Kind},
+    model::{Cluster, Event},
     observe::{NameFile, Query, Server, World, service::views, trace},
     tables::{Datapath, OBJECT, PinDir, PinLock, Tables},
     watch,
@@ -47,11 +47,13 @@ struct Agent {
     programmer: Programmer,
     attachments: Attachments,
     facts: latest::Sender<Facts>,
-    devices: Snapshot,
+    /// `None` before the first look: nothing is detached for not having been seen yet.
+    devices: Option<Snapshot>,
     /// Devices that the programs could not be attached to, and why.
     unattached: BTreeSet<(String, String)>,
     retry_at: Option<Instant>,
-    _lock: PinLock,
+    pins: PinDir,
+    lock: PinLock,
 }
 
 /// Runs until a signal ends it. Everything in the kernel stays as it is.
@@ -84,7 +86,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
         programs,
         lock,
     } = Datapath::load(OBJECT, &pins).context("cannot load the datapath")?;
-    let attachments = Attachments::new(pins, programs, method(config.attach));
+    let attachments = Attachments::new(pins.clone(), programs, method(config.attach));
     let cluster = Cluster::new(config.node_name.as_str());
     let programmer = Programmer::new(cluster, tables, NameFile::new(&config.run_dir))
         .context("cannot read what the maps hold")?;
@@ -100,8 +102,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let server = Server::bind(&config.run_dir).context("cannot open the agent's socket")?;
 
     let (facts, facts_receiver) = latest::channel(Facts::default());
+    let mut options = Options::default();
+    if let Some(dir) = &config.cni_cache {
+        options.cni_cache = vec![dir.clone()];
+    }
     let (watcher, devices) =
-        Watcher::new(Options::default(), facts_receiver).context("cannot watch the devices")?;
+        Watcher::new(options, facts_receiver).context("cannot watch the devices")?;
     let (events_sender, events) = mpsc::channel(EVENTS_MAX);
     let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
 
@@ -122,10 +128,11 @@ async fn start(config: Config) -> anyhow::Result<()> {
         programmer,
         attachments,
         facts,
-        devices: Snapshot::default(),
+        devices: None,
         unattached: BTreeSet::new(),
         retry_at: None,
-        _lock: lock,
+        pins,
+        lock,
     };
     agent.run(events, devices, queries, tasks).await
 }
@@ -182,7 +189,7 @@ impl Agent {
                 }
                 Some(query) = queries.recv() => self.answer(query),
                 Ok(()) = devices.changed() => {
-                    self.devices = devices.borrow_and_update().clone();
+                    self.devices = Some(devices.borrow_and_update().clone());
                     self.attach();
                 }
                 count = events.recv_many(&mut batch, BATCH_MAX) => {
@@ -219,7 +226,7 @@ impl Agent {
     }
 
     fn tell_facts(&self) {
-        let facts = facts(&self.programmer.cluster);
+        let facts = Facts::of(&self.programmer.cluster);
         self.facts.send_if_modified(|told| {
             let differs = *told != facts;
             *told = facts;
@@ -229,16 +236,16 @@ impl Agent {
 
     /// Makes the pods' devices, and those that may be, the ones with our programs.
     fn attach(&mut self) {
-        let wanted: Vec<Device> = self
-            .devices
-            .endpoints
-            .iter()
-            .filter(|found| matches!(found.kind, EndpointKind::Pod { .. } | EndpointKind::Pending))
-            .map(|found| Device {
-                ifindex: found.ifindex,
-                ifname: found.ifname.to_string(),
-            })
-            .collect();
+        let Some(devices) = &self.devices else {
+            return;
+        };
+        let wanted = match self.wanted(devices) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                warn!("cannot list what is attached: {}", chain(&error));
+                return self.retry(RETRY);
+            }
+        };
         let mut unattached = BTreeSet::new();
         match self.attachments.reconcile(&wanted) {
             Ok(failures) => {
@@ -255,10 +262,52 @@ impl Agent {
         for (device, reason) in unattached.difference(&self.unattached) {
             warn!(%device, "cannot attach the programs: {reason}");
         }
-        if !unattached.is_empty() {
+        if unattached.is_empty() {
+            self.forget_other_layouts();
+        } else {
             self.retry(RETRY);
         }
         self.unattached = unattached;
+    }
+
+    fn wanted(&self, devices: &Snapshot) -> Result<Vec<Device>, links::Error> {
+        let mut wanted: Vec<Device> = devices
+            .endpoints
+            .iter()
+            .filter(|found| matches!(found.kind, EndpointKind::Pod { .. } | EndpointKind::Pending))
+            .map(|found| Device {
+                ifindex: found.ifindex,
+                ifname: found.ifname.to_string(),
+            })
+            .collect();
+        if !devices.complete {
+            // What seems to be no pod's may turn out to be one.
+            for attached in self.attachments.list()? {
+                if wanted
+                    .iter()
+                    .all(|device| device.ifindex != attached.device.ifindex)
+                {
+                    wanted.push(attached.device);
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Once our programs are everywhere and have all that they need, nothing reads the maps of an
+    /// agent with another layout any more.
+    fn forget_other_layouts(&self) {
+        if !self.programmer.has_begun() {
+            return;
+        }
+        match self.pins.remove_other_layouts(&self.lock) {
+            Ok(removed) => {
+                for map in removed {
+                    info!(map = %map.display(), "forgot a map of another layout");
+                }
+            }
+            Err(error) => warn!("cannot forget the maps of other layouts: {}", chain(&error)),
+        }
     }
 
     fn retry(&mut self, wait: Duration) {
@@ -296,26 +345,6 @@ impl Agent {
         let maps = tables.dump().map_err(|error| chain(&error))?;
         trace::answer(question, &World::new(&maps, compiler, cluster))
             .map_err(|error| error.to_string())
-    }
-}
-
-/// What discovery must know of the cluster.
-fn facts(cluster: &Cluster) -> Facts {
-    Facts {
-        complete: cluster.has_synced(Kind::Node) && cluster.has_synced(Kind::Pod),
-        node_addrs: cluster
-            .node()
-            .into_iter()
-            .flat_map(|node| node.addrs.iter().copied())
-            .collect(),
-        pods: cluster
-            .pods()
-            .iter()
-            .filter(|(_, pod)| {
-                !pod.host_network && !pod.finished && *pod.node == *cluster.node_name()
-            })
-            .map(|(key, pod)| (key.clone(), pod.addrs.clone()))
-            .collect(),
     }
 }
 

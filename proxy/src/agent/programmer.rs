@@ -106,6 +106,26 @@ impl Programmer {
         Some(Duration::from_secs(at_s.saturating_sub(self.now_s())))
     }
 
+    /// Whether the maps hold what follows from complete lists.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// What an operation is for, in its user's words.
+    fn object_of(&self, op: &Op) -> String {
+        let id = match op {
+            Op::V4(op) => service_of(op),
+            Op::V6(op) => service_of(op),
+            Op::Slot { .. } => None,
+        };
+        let id = id.or_else(|| self.tables.owner(op).ok().flatten());
+        id.and_then(|id| self.compiler.services().find(|port| port.id == id))
+            .map_or_else(
+                || format!("{op:?}"),
+                |port| format!("Service {}", port.service),
+            )
+    }
+
     /// How full the tables are.
     pub(super) fn usage(&self) -> Result<Vec<Usage>, Error> {
         self.tables.usage(&self.actual)
@@ -144,10 +164,10 @@ impl Programmer {
         }
         self.failed = failures
             .iter()
-            .map(|failure| (format!("{:?}", failure.op), super::chain(&failure.error)))
+            .map(|failure| (self.object_of(&failure.op), super::chain(&failure.error)))
             .collect();
-        for (op, reason) in self.failed.iter().take(8) {
-            warn!(%op, "cannot write to the maps: {reason}");
+        for (object, reason) in self.failed.iter().take(8) {
+            warn!(%object, "cannot write to the maps: {reason}");
         }
         self.unwritten = changes;
         false
@@ -219,4 +239,13 @@ fn udp_backend_that_goes<F: Family>(
         .is_none_or(|after| after.addr != before.addr || after.port_proto != before.port_proto);
     (replaced && before.proto() == proto::UDP)
         .then(|| SocketAddr::new(before.addr.into(), before.port().host()))
+}
+
+/// The service that an operation writes an entry for.
+fn service_of<F: Family>(op: &FamilyOp<F>) -> Option<u32> {
+    match op {
+        FamilyOp::Backend { value, .. } => value.map(|backend| backend.service),
+        FamilyOp::Frontend { value, .. } => value.map(|frontend| frontend.service),
+        FamilyOp::Vip { .. } => None,
+    }
 }

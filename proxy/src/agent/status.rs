@@ -41,7 +41,12 @@ impl Agent {
             service_ports: programmer.compiler.services().count(),
             writes_total: programmer.writes_total,
             last_apply: programmer.last_apply.clone(),
-            endpoints: self.devices.endpoints.iter().filter_map(endpoint).collect(),
+            endpoints: self
+                .devices
+                .iter()
+                .flat_map(|devices| &devices.endpoints)
+                .filter_map(endpoint)
+                .collect(),
             service_cidrs: cluster
                 .service_cidrs()
                 .values()

@@ -43,6 +43,8 @@ pub struct Config {
     pub pin_dir: PathBuf,
     pub run_dir: PathBuf,
     pub cgroup: PathBuf,
+    /// Instead of the usual places.
+    pub cni_cache: Option<PathBuf>,
     pub attach: Attach,
     /// A filter of `tracing_subscriber`.
     pub log: String,
@@ -86,6 +88,7 @@ impl Config {
             pin_dir: settings.pin_dir.unwrap_or_else(|| PIN_DIR.into()),
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR.into()),
             cgroup,
+            cni_cache: settings.cni_cache,
             attach: settings.attach.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| LOG_FILTER.to_owned()),
             log_format: settings.log_format.unwrap_or_default(),
@@ -159,6 +162,7 @@ mod tests {
                 pin_dir: "/pins".into(),
                 run_dir: "/run/switchboard".into(),
                 cgroup: "/cgroup".into(),
+                cni_cache: None,
                 attach: Attach::Auto,
                 log: "warn".to_owned(),
                 log_format: LogFormat::Text,

@@ -30,6 +30,9 @@ pub struct Settings {
     /// The cgroup2 whose sockets are translated; by default the root of the hierarchy
     #[arg(long, value_name = "DIR")]
     pub cgroup: Option<PathBuf>,
+    /// Directory of the CNI plugins' cached results, which say whose an address is
+    #[arg(long, value_name = "DIR")]
+    pub cni_cache: Option<PathBuf>,
     /// How programs are attached to devices [default: auto]
     #[arg(long, value_enum, value_name = "HOW")]
     pub attach: Option<Attach>,
@@ -61,6 +64,7 @@ impl Settings {
             pin_dir: self.pin_dir.or(others.pin_dir),
             run_dir: self.run_dir.or(others.run_dir),
             cgroup: self.cgroup.or(others.cgroup),
+            cni_cache: self.cni_cache.or(others.cni_cache),
             attach: self.attach.or(others.attach),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
