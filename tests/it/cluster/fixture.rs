@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::rights;
+use super::daemonset;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
@@ -73,7 +73,7 @@ impl Cluster {
         for node in 1..=2 {
             let source = ["--kubeconfig", kubeconfig, "--api-server", &servers];
             let agent = lab.agent_mut(node);
-            rights::restrict(agent, &rights::of_daemonset());
+            daemonset::restrict(agent, &daemonset::of_daemonset());
             agent.start_with(&source)?;
         }
         Ok(Self { lab, plane })

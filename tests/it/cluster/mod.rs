@@ -3,9 +3,9 @@
 //! Services have selectors and the controller-manager writes their EndpointSlices; the lab plays
 //! the kubelets. The agents have the rights of the DaemonSet: its account's and its capabilities.
 
+mod daemonset;
 mod fixture;
 mod outage;
-mod rights;
 
 use fixture::Story;
 use tests::control_plane::objects;

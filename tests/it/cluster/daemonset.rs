@@ -1,6 +1,9 @@
-//! That the capabilities which the DaemonSet asks for are what the agent needs: every story runs
-//! with these alone, and without any one of them something is missing.
+//! That the manifests fit the agent: the rights that they give are those that it needs, and an API
+//! server takes them. Every story runs its agents with these rights alone.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use tests::lab::agent::Agent;
 
 use super::fixture::Story;
@@ -40,6 +43,70 @@ fn bounding_set(capabilities: &[String]) -> String {
         .map(|name| format!(",+{name}"))
         .collect();
     format!("--bounding-set=-all{added}")
+}
+
+#[test]
+fn api_server_takes_the_manifests() {
+    let Some(mut story) = Story::begin("manifests") else {
+        return;
+    };
+    let kubectl = story.cluster().plane.kubectl();
+    for overlay in ["base", "examples/lab"] {
+        let folder = format!("{}/../manifests/{overlay}", env!("CARGO_MANIFEST_DIR"));
+        let objects = kubectl
+            .run(&["kustomize", &folder])
+            .expect("the overlay is whole");
+        let image = concat!("image: switchboard:", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(
+            objects.matches(image).count(),
+            1,
+            "{overlay} has this version's image"
+        );
+        let apply = [
+            "apply",
+            "-k",
+            &folder,
+            "--dry-run=server",
+            "--validate=strict",
+        ];
+        kubectl.run(&apply).expect("the API server takes it");
+    }
+}
+
+/// The list of what may be listed is the list of what is.
+#[test]
+fn account_may_watch_what_the_agent_watches_and_nothing_else() {
+    let Some(mut story) = Story::begin("account") else {
+        return;
+    };
+    let status = story
+        .cluster()
+        .lab
+        .agent(1)
+        .status()
+        .expect("the agent answers");
+    assert_eq!(status.source.kind, "api");
+    let watched: BTreeSet<String> = status
+        .source
+        .synced
+        .keys()
+        .map(|kind| format!("{}s", kind.to_lowercase()))
+        .collect();
+    let role = ["get", "clusterrole", "switchboard", "-o", "json"];
+    let role = story.kubectl(&role).expect("the role exists");
+    let role: Value = serde_json::from_str(&role).expect("a role in JSON");
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().expect("a role has rules") {
+        assert_eq!(rule["verbs"], json!(["list", "watch"]), "{rule}");
+        let resources = rule["resources"].as_array().expect("a rule has resources");
+        allowed.extend(
+            resources
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned),
+        );
+    }
+    assert_eq!(allowed, watched);
 }
 
 #[test]
