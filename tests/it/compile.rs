@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -17,7 +17,7 @@ use switchboard::{
     plan::{self, MapState},
     watch::directory,
 };
-use tests::scenario::{Scenario, Step, objects::Objects};
+use tests::scenario::{Scenario, Step, files, objects::Objects};
 
 /// More than what a set rests in quarantine before its numbers are used again.
 const STEP_S: u64 = 10;
@@ -34,30 +34,14 @@ struct World {
 #[test]
 fn scenarios_compile_to_the_tables_that_they_say() {
     let mut failures = Vec::new();
-    for path in scenario_files() {
+    let paths = files();
+    assert!(!paths.is_empty(), "there are no scenarios");
+    for path in paths {
         if let Err(error) = check(&path) {
             failures.push(format!("{}: {error:#}", path.display()));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-}
-
-/// Every scenario, sorted.
-pub fn scenario_files() -> Vec<PathBuf> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the scenarios are in the repository") {
-            let path = entry.expect("a folder can be listed").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
 }
 
 fn check(path: &Path) -> Result<()> {

@@ -10,6 +10,7 @@ mod icmp;
 mod reach;
 mod refuse;
 mod restart;
+mod scenarios;
 mod udp;
 mod wiring;
 

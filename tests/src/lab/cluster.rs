@@ -8,6 +8,8 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::scenario::objects::Objects;
+
 use super::{Lab, agent::Agent, device_of, process::wait_for};
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +30,11 @@ impl Lab {
                 .with_context(|| format!("apply {line:?}"))?;
         }
         Ok(())
+    }
+
+    /// Replaces all objects; nothing is published yet.
+    pub fn set_objects(&mut self, objects: &Objects) {
+        self.objects = objects.clone();
     }
 
     /// Adds or replaces a file in the agents' folder; nothing is published yet.

@@ -161,6 +161,10 @@ impl Lab {
         pod.unwrap_or_else(|| panic!("the lab has no pod {name}"))
     }
 
+    pub fn has_pod(&self, name: &str) -> bool {
+        self.nodes.iter().any(|node| node.pods.contains_key(name))
+    }
+
     pub fn agent(&self, node: u8) -> &Agent {
         &self.node(node).agent
     }
@@ -183,12 +187,20 @@ impl Lab {
 
     /// Makes a pod on a node, as a CNI plugin would, and its object with these labels.
     pub fn add_pod(&mut self, node: u8, name: &str, labels: &str) -> Result<Place> {
+        let host = self.node(node).next_pod;
+        self.node_mut(node).next_pod += 1;
+        let pod = self.add_pod_at(node, name, host)?;
+        self.set_pod(name, labels)?;
+        Ok(pod)
+    }
+
+    /// Makes a pod with the `host`th address of each of the node's ranges, and no object.
+    pub fn add_pod_at(&mut self, node: u8, name: &str, host: u8) -> Result<Place> {
         let device = device_of(name);
         ensure!(
             device.len() <= DEVICE_NAME_MAX,
             "the pod's name {name} is too long for a device"
         );
-        let host = self.node(node).next_pod;
         let pod = Place {
             name: name.to_owned(),
             netns: self.id.netns(name),
@@ -200,20 +212,18 @@ impl Lab {
         netns::ip(None, &[format!("netns add {}", pod.netns)])?;
         netns::set_sysctls(&pod.netns, topology::SYSCTLS)?;
         pod.make_cgroups()?;
-        let gateways = topology::pod_addrs(node, 1);
         let link = PodLink {
             device: &device,
             addrs: pod.addrs,
-            gateways,
+            gateways: topology::pod_addrs(node, 1),
         };
         self.options
             .wiring()
             .wire_pod(&self.node(node).host.netns, &pod.netns, &link)?;
         self.set_tx_offload(&self.node(node).host, &device, Some(&pod))?;
-        let node = self.node_mut(node);
-        node.next_pod += 1;
-        node.pods.insert(name.to_owned(), pod.clone());
-        self.set_pod(name, labels)?;
+        self.node_mut(node)
+            .pods
+            .insert(name.to_owned(), pod.clone());
         Ok(pod)
     }
 

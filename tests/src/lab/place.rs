@@ -51,6 +51,15 @@ impl Place {
         self.addrs[1]
     }
 
+    /// The same place, with servers that answer with another name.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same place, for clients whose packets alone are translated.
     #[must_use]
     pub fn unhooked(&self) -> Self {

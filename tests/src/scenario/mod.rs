@@ -3,15 +3,21 @@
 //!
 //! `# ` lines first, the first of them one sentence; then sections, each under a `-- name --`:
 //! `objects` (`objects.rs`), `FILE.yaml` (the file itself), `maps`, `diagnostics`, `packets`
-//! (`packet.rs`). `-- step TITLE --` begins the next step, whose objects amend those before.
+//! (`packet.rs`), `lab` (`call.rs`). `-- step TITLE --` begins the next step, whose objects amend those before.
 //! `-- restart --` says that the agent starts anew before the step, with the maps as they were.
 
+pub mod call;
 pub mod objects;
 pub mod packet;
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
+use call::Call;
 use objects::Objects;
 use packet::PacketLine;
 
@@ -34,6 +40,7 @@ pub struct Step {
     pub maps: Option<Expectation>,
     pub diagnostics: Option<Expectation>,
     pub packets: Vec<PacketLine>,
+    pub calls: Vec<Call>,
 }
 
 /// What a section says must be there, and which section it is.
@@ -50,6 +57,24 @@ struct Section {
     lines: Vec<String>,
     /// The line of the file that `lines` begin at, counted from 1.
     first_line: usize,
+}
+
+/// The scenarios of the repository, sorted.
+pub fn files() -> Vec<PathBuf> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
 }
 
 // === impl Scenario ===
@@ -150,6 +175,12 @@ impl Step {
                     let packet =
                         PacketLine::parse(text, line).with_context(|| format!("line {line}"))?;
                     self.packets.push(packet);
+                }
+            }
+            "lab" => {
+                for (line, text) in section.numbered() {
+                    let call = Call::parse(text, line).with_context(|| format!("line {line}"))?;
+                    self.calls.push(call);
                 }
             }
             file if file.ends_with(".yaml") => {

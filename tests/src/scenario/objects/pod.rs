@@ -51,6 +51,15 @@ impl Pod {
         Ok(pod)
     }
 
+    /// Where it is, if its line says so.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    pub fn is_host_network(&self) -> bool {
+        self.has("hostnetwork")
+    }
+
     fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|other| other == flag)
     }
