@@ -1,4 +1,8 @@
 //! Every suite in one binary: building and linking it once is what takes the time.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, helpers included"
+)]
 
 mod abi;
 mod cluster;

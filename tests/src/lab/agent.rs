@@ -144,7 +144,7 @@ impl Agent {
         running.wait()
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(super) const fn leave(&mut self) {
         if let Some(running) = &mut self.running {
             running.leave();
         }
