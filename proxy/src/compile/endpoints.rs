@@ -60,17 +60,11 @@ fn usable<F: Family>(slice: &EndpointSlice) -> impl Iterator<Item = (F::Addr, &E
 fn resolve_duplicates<F: Family>(found: &mut Vec<PortEndpoint<'_, F>>) {
     found.dedup_by(|next, kept| {
         let same = (next.addr, next.port) == (kept.addr, kept.port);
-        if same && !counts_as_terminating(next.endpoint) {
+        if same && next.endpoint.replaces() {
             *kept = *next;
         }
         same
     });
-}
-
-/// Ready and terminating at once is the mark of `publishNotReadyAddresses`: it is ready
-/// (services.md 16).
-const fn counts_as_terminating(endpoint: &Endpoint) -> bool {
-    endpoint.terminating && !endpoint.ready
 }
 
 // === impl PortEndpoint ===

@@ -15,6 +15,7 @@ mod pass;
 mod port;
 mod quarantine;
 mod ranges;
+mod restore;
 mod service;
 mod store;
 #[cfg(test)]

@@ -3,14 +3,11 @@
 //! After a restart the tables begin as the maps are. What nobody has adopted when the first pass is
 //! over, nobody desires.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Range,
-};
+use std::{collections::BTreeSet, ops::Range};
 
 use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
-    tables::{BACKENDS_MAX, FRONTENDS_MAX, Frontend, FrontendKey, SLOTS_MAX},
+    tables::{BACKENDS_MAX, FRONTENDS_MAX, FrontendKey, SLOTS_MAX},
 };
 
 use super::{
@@ -19,6 +16,7 @@ use super::{
     pass::{Pass, Sets},
     quarantine::Quarantine,
     ranges::Ranges,
+    restore::Orphans,
 };
 use crate::plan::{Changes, FamilyState, MapState};
 
@@ -51,7 +49,7 @@ pub(super) struct Half<F: Family> {
     pub(super) quarantine: Quarantine<Left<F>>,
     /// Something has become free since it was last asked.
     pub(super) freed: bool,
-    orphans: Orphans<F>,
+    pub(super) orphans: Orphans<F>,
 }
 
 /// What nothing desires any more.
@@ -62,16 +60,6 @@ pub(super) enum Left<F: Family> {
         range: Range<u32>,
         readers: Vec<FrontendKey<F>>,
     },
-}
-
-/// What was found in the maps and has not been adopted.
-#[derive(Debug)]
-struct Orphans<F: Family> {
-    sets: BTreeMap<FrontendKey<F>, Range<u32>>,
-    /// By the id of their service port, each list by address and port.
-    backends: HashMap<u32, Vec<u32>>,
-    /// Backends under ids that are never given out.
-    strays: Vec<u32>,
 }
 
 /// The families, where one is chosen by its type.
@@ -242,28 +230,7 @@ impl<F: Family> Half<F> {
             frontends_max: limits.frontends as usize,
             quarantine: Quarantine::default(),
             freed: false,
-            orphans: Orphans {
-                sets: BTreeMap::new(),
-                backends: HashMap::new(),
-                strays: Vec::new(),
-            },
-        }
-    }
-
-    fn adopt(&mut self, rows: &FamilyState<F>, id: u32, keys: &[FrontendKey<F>]) -> Part<F> {
-        let is_its =
-            |key: &&FrontendKey<F>| rows.frontends.get(key).is_some_and(|row| row.service == id);
-        let frontends: Vec<FrontendKey<F>> = keys.iter().filter(is_its).copied().collect();
-        let value = frontends.iter().find_map(|key| {
-            let row = *rows.frontends.get(key)?;
-            let sound = row.count == 0 || self.orphans.sets.remove(key).is_some();
-            sound.then_some(row)
-        });
-        Part {
-            former: Vec::new(),
-            frontends,
-            value,
-            backends: self.orphans.backends.remove(&id).unwrap_or_default(),
+            orphans: Orphans::default(),
         }
     }
 
@@ -285,67 +252,5 @@ impl<F: Family> Half<F> {
                 Left::Set { range, .. } => ranges.free(range),
             }
         }
-    }
-}
-
-// === impl Pass: the restart ===
-
-impl<F: Family> Pass<'_, F> {
-    fn restore(&mut self, actual: &FamilyState<F>, slots: &BTreeMap<u32, u32>) {
-        *self.rows = actual.clone();
-        let Orphans {
-            sets,
-            backends,
-            strays,
-        } = &mut self.half.orphans;
-        for (&id, row) in &actual.backends {
-            if self.half.ids.reserve(id) {
-                backends.entry(row.service).or_default().push(id);
-            } else {
-                self.rows.backends.remove(&id);
-                strays.push(id);
-            }
-        }
-        for ids in backends.values_mut() {
-            ids.sort_by_cached_key(|id| {
-                actual
-                    .backends
-                    .get(id)
-                    .map(|row| (row.addr, row.port_proto))
-            });
-        }
-        for (&key, &Frontend { base, count, .. }) in &actual.frontends {
-            let range = base..base.saturating_add(count);
-            if self.sets.ranges.reserve(range.clone()) {
-                self.sets.slots.extend(slots.range(range.clone()));
-                sets.insert(key, range);
-            }
-        }
-    }
-
-    fn sweep(&mut self, kept: &BTreeSet<FrontendKey<F>>) {
-        let ownerless = self.rows.frontends.keys().filter(|key| !kept.contains(key));
-        for key in ownerless.copied().collect::<Vec<_>>() {
-            self.remove_frontend(key);
-        }
-        let unused = self
-            .rows
-            .vips
-            .keys()
-            .filter(|addr| !self.rows.has_frontend_at(**addr));
-        for addr in unused.copied().collect::<Vec<_>>() {
-            self.rows.vips.remove(&addr);
-            self.changes.vips.push(addr);
-        }
-        for (key, range) in std::mem::take(&mut self.half.orphans.sets) {
-            self.leave_range(range, vec![key]);
-        }
-        for id in std::mem::take(&mut self.half.orphans.backends)
-            .into_values()
-            .flatten()
-        {
-            self.remove_backend(id);
-        }
-        self.changes.backends.append(&mut self.half.orphans.strays);
     }
 }

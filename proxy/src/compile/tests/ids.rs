@@ -139,7 +139,11 @@ fn what_an_earlier_agent_left_rests_before_it_is_used_again() {
     apply_slice(&mut node.cluster, "last", "a", one);
     node.pass();
     let ids: Vec<u32> = node.compiler.services().map(|port| port.id).collect();
-    assert_eq!(ids, [2, 1], "in the order of names: `next` has the id that was left");
+    assert_eq!(
+        ids,
+        [2, 1],
+        "in the order of names: `next` has the id that was left"
+    );
     assert_eq!(node.backends()[0], "1 10.1.0.7:80/tcp active");
 }
 
@@ -214,6 +218,26 @@ fn frontends_that_changed_hands_while_no_agent_ran_are_sorted_out() {
     );
     let ids: Vec<u32> = node.compiler.services().map(|port| port.id).collect();
     assert_eq!(ids, [1, 2], "the heir is known by its frontend");
+}
+
+#[test]
+fn two_frontends_that_share_a_set_after_a_crash_keep_it() {
+    let mut node = web(&["10.1.0.1"]);
+    let moved = service(&["10.96.0.9"], vec![port("", Protocol::Tcp, 80)]);
+    apply_service(&mut node.cluster, "web", moved);
+    node.pass_up_to(2);
+    assert_eq!(
+        node.frontends(),
+        [
+            "10.96.0.1:80/tcp 10.1.0.1:80",
+            "10.96.0.9:80/tcp 10.1.0.1:80"
+        ]
+    );
+    node.restart();
+    let ops = node.full_pass();
+    assert_eq!(ops.len(), 2, "the frontend and its address go: {ops:?}");
+    assert_eq!(node.frontends(), ["10.96.0.9:80/tcp 10.1.0.1:80"]);
+    assert_eq!(node.actual.clone().covered(), *node.compiler.desired());
 }
 
 #[test]

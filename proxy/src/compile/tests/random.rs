@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use crate::{
-    compile::testing::TestNode,
+    compile::{Limits, quarantine::REST_S, testing::TestNode},
     model::{
         Endpoint, Kind, Node, Object, ObjectKey, Protocol, Service, TrafficPolicy,
         testing::{
@@ -12,6 +12,7 @@ use crate::{
             synced_cluster,
         },
     },
+    plan::MapState,
 };
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -155,6 +156,17 @@ fn take(node: &mut TestNode, step: &Step) {
     }
 }
 
+/// The backends without their ids.
+fn backends(node: &TestNode) -> Vec<String> {
+    let lines = node.backends();
+    let mut lines: Vec<String> = lines
+        .iter()
+        .filter_map(|line| Some(line.split_once(' ')?.1.to_owned()))
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
 proptest! {
     #[test]
     fn any_history_keeps_every_frontend_sound_and_ends_as_a_fresh_start_would(
@@ -172,18 +184,35 @@ proptest! {
         assert_eq!(*node.compiler.desired(), node.actual);
         assert!(node.compiler.services().map(|port| port.id).eq(ids), "service ids stay");
 
-        let (frontends, diagnostics) = (node.frontends(), node.diagnostics());
         let mut fresh = TestNode::new(std::mem::take(&mut node.cluster));
         fresh.full_pass();
-        assert_eq!(fresh.frontends(), frontends);
-        assert_eq!(fresh.diagnostics(), diagnostics);
-        let without_ids = |node: &TestNode| {
-            let lines = node.backends().into_iter();
-            let mut lines: Vec<_> =
-                lines.filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
-            lines.sort_unstable();
-            lines
-        };
-        assert_eq!(without_ids(&fresh), without_ids(&node));
+        assert_eq!(fresh.frontends(), node.frontends());
+        assert_eq!(fresh.diagnostics(), node.diagnostics());
+        assert_eq!(backends(&fresh), backends(&node));
+    }
+
+    #[test]
+    fn little_room_keeps_every_frontend_sound_and_nothing_is_lost_for_good(
+        steps in proptest::collection::vec(a_step(), 1..60)
+    ) {
+        let limits = Limits { frontends: 3, backends: 6, slots: 5 };
+        let mut node = TestNode::with_limits(synced_cluster(), limits);
+        for step in &steps {
+            take(&mut node, step);
+        }
+        for name in NAMES {
+            delete(&mut node.cluster, Kind::Service, name);
+        }
+        node.pass();
+        node.now_s += REST_S;
+        assert_eq!(*node.compiler.desired(), MapState::default());
+
+        let ports = vec![port("", Protocol::Tcp, 80)];
+        apply_service(&mut node.cluster, "all", service(&["10.96.0.1", "fd00:96::1"], ports));
+        let all = (1..=5).map(|last| endpoint(&format!("10.1.0.{last}"))).collect();
+        apply_slice(&mut node.cluster, "all", "a", slice(&["/tcp=80"], all));
+        node.pass();
+        assert_eq!(node.diagnostics(), Vec::<String>::new());
+        assert_eq!(node.backends().len(), 5);
     }
 }
