@@ -41,13 +41,18 @@ struct Web {
 
 impl Web {
     fn new(options: Options) -> Self {
+        Self::with_args(options, &[])
+    }
+
+    /// As `new`, with further arguments for the agents.
+    fn with_args(options: Options, args: &[&str]) -> Self {
         let mut lab = Lab::new(options).unwrap();
         let client = lab.add_pod(1, "client", "").unwrap();
         let near = lab.add_pod(1, "near", "app=web").unwrap();
         let far = lab.add_pod(options.nodes, "far", "app=web").unwrap();
         let servers = [near, far].map(|pod| pod.serve_port(8080).unwrap()).into();
         lab.set(WEB).unwrap();
-        lab.start().unwrap();
+        lab.start_with(args).unwrap();
         Self {
             lab,
             client,

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use tests::{
-    lab::{Options, Place, Topology, TxOffload, socket_text},
+    lab::{Options, Place, Topology, TxOffload, device_of, socket_text},
     privileges,
 };
 
@@ -16,8 +16,32 @@ fn every_client_reaches_near_and_far_backends_in_every_topology() {
         return;
     }
     for topology in TOPOLOGIES {
-        check_all_clients(Options::new(topology, 2));
+        check_all_clients(&Web::new(Options::new(topology, 2)));
     }
+}
+
+/// Linux before 6.6 has no tcx.
+#[test]
+fn filters_of_clsact_serve_as_tcx_does_and_outlive_the_agent() {
+    if !privileges::are_there() {
+        return;
+    }
+    let options = Options::new(Topology::Bridge, 2);
+    let mut web = Web::with_args(options, &["--attach", "clsact"]);
+    check_all_clients(&web);
+    web.lab.agent_mut(1).kill().unwrap();
+    check_all_clients(&web);
+    web.lab.agent_mut(1).start().unwrap();
+    check_all_clients(&web);
+    let agent = web.lab.agent_mut(1);
+    agent.kill().unwrap();
+    agent.cli(&["cleanup"]).unwrap();
+    let device = device_of("client");
+    let filters = web
+        .lab
+        .host(1)
+        .run("tc", &["filter", "show", "dev", &device, "ingress"]);
+    assert_eq!(filters.unwrap(), "", "filters stay behind");
 }
 
 /// The only kind of test that catches a wrong L4 checksum (prototype.md).
@@ -28,16 +52,15 @@ fn checksums_are_right_where_no_device_makes_them() {
     }
     for tx_offload in [TxOffload::OffAtNodes, TxOffload::Off] {
         for topology in [Topology::Ptp, Topology::Vxlan] {
-            check_all_clients(Options {
+            check_all_clients(&Web::new(Options {
                 tx_offload,
                 ..Options::new(topology, 2)
-            });
+            }));
         }
     }
 }
 
-fn check_all_clients(options: Options) {
-    let web = Web::new(options);
+fn check_all_clients(web: &Web) {
     let clients = [
         web.client.clone(),
         web.client.unhooked(),
@@ -50,11 +73,7 @@ fn check_all_clients(options: Options) {
         for (to, vip) in to_vips(protocol, 80).iter().zip(VIPS) {
             let exchange = assert_spread(client, to, &["near", "far"]);
             let frontend: SocketAddr = socket_text(ip(vip), 80).parse().unwrap();
-            assert_eq!(
-                exchange.peer,
-                Some(frontend),
-                "{options:?} {to}: getpeername"
-            );
+            assert_eq!(exchange.peer, Some(frontend), "{to}: getpeername");
             assert_source_is_kept(client, &exchange, to);
         }
     }
@@ -196,6 +215,9 @@ fn a_pod_reaches_itself_through_its_frontend() {
     }
     for topology in TOPOLOGIES {
         let mut web = Web::new(Options::new(topology, 1));
+        // A frontend's address as the source must pass a strict reverse path filter, too.
+        let strict = [("net/ipv4/conf/all/rp_filter", "1")];
+        web.lab.host(1).set_sysctls(&strict).unwrap();
         let alone = web.add_server(1, "alone", "app=alone");
         let service = "service default/alone 10.96.0.12,fd00:96::12 \
                        tcp:80/tcp->8080 udp:80/udp->8080 app=alone";

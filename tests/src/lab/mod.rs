@@ -175,9 +175,14 @@ impl Lab {
 
     /// Publishes the objects and starts the agent of each node.
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// As `start`, with further arguments for the agents.
+    pub fn start_with(&mut self, args: &[&str]) -> Result<()> {
         self.write_manifests()?;
         for node in &mut self.nodes {
-            node.agent.launch(&[])?;
+            node.agent.launch(args)?;
         }
         for node in &mut self.nodes {
             node.agent.wait_until_ready()?;

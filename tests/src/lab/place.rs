@@ -115,6 +115,11 @@ impl Place {
         Load::start(self.probe(&words.collect::<Vec<_>>())?)
     }
 
+    /// Writes sysctls, given as paths below /proc/sys.
+    pub fn set_sysctls(&self, settings: &[(&str, &str)]) -> Result<()> {
+        netns::set_sysctls(&self.netns, settings)
+    }
+
     /// Runs a command of the machine inside the namespace and returns what it prints.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<String> {
         netns::output(&self.netns, program, args)
