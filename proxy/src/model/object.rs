@@ -142,6 +142,17 @@ pub struct ServiceCidr {
     pub cidrs: Vec<IpNet>,
 }
 
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Whether it replaces an endpoint of the same address that was read before it (services.md
+    /// 12). Ready and terminating at once is the mark of `publishNotReadyAddresses`: it is ready
+    /// (16).
+    pub const fn replaces(&self) -> bool {
+        self.ready || !self.terminating
+    }
+}
+
 // === impl ObjectKey ===
 
 impl ObjectKey {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -85,7 +85,7 @@ fn collect<F: Family>(
             });
     }
     for (key, frontend) in &family.frontends {
-        let nodes = world.endpoint_nodes(frontend.service);
+        let nodes = world.endpoint_nodes(frontend.service, key.proto());
         let mut backends = backends.get(&frontend.service).cloned().unwrap_or_default();
         name_nodes(&mut backends, &nodes);
         backends.sort_unstable();
@@ -97,11 +97,9 @@ fn collect<F: Family>(
     }
 }
 
-fn name_nodes(backends: &mut [BackendView], nodes: &BTreeMap<IpAddr, Arc<str>>) {
+fn name_nodes(backends: &mut [BackendView], nodes: &BTreeMap<SocketAddr, Arc<str>>) {
     for backend in backends {
-        backend.node = nodes
-            .get(&backend.address.ip())
-            .map(|node| node.to_string());
+        backend.node = nodes.get(&backend.address).map(|node| node.to_string());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -74,48 +74,75 @@ impl<'a> World<'a> {
 
     /// Whether the address is the node's own.
     pub fn is_node_addr(&self, addr: IpAddr) -> bool {
-        self.cluster
-            .and_then(Cluster::node)
-            .is_some_and(|node| node.addrs.contains(&addr))
+        self.node_addrs().any(|own| *own == addr)
     }
 
-    /// Where the endpoints of a service port are, by address.
-    pub fn endpoint_nodes(&self, service: u32) -> BTreeMap<IpAddr, Arc<str>> {
-        self.endpoints(service)
-            .filter_map(|endpoint| Some((endpoint.addr, endpoint.node.clone()?)))
+    /// On which nodes the endpoints of a service port are; `proto` is its protocol's number.
+    pub fn endpoint_nodes(&self, service: u32, proto: u32) -> BTreeMap<SocketAddr, Arc<str>> {
+        let endpoints = self.endpoints(service, proto).into_iter();
+        endpoints
+            .filter_map(|(addr, endpoint)| Some((addr, endpoint.node.clone()?)))
             .collect()
     }
 
-    /// The addresses on this node: its own, its pods', and those that the endpoints of a service
-    /// port have here. `None` if nobody knows.
-    pub fn addrs_here(&self, service: u32) -> Option<BTreeSet<IpAddr>> {
-        let cluster = self.cluster?;
-        let is_here = |node: &Arc<str>| **node == *cluster.node_name();
-        let own = cluster.node().into_iter().flat_map(|node| &node.addrs);
+    /// The backends of a service port that are on this node: its slices say so, or the address is
+    /// the node's own or a pod's of this node. `None` if nobody knows.
+    pub fn is_here(&self, service: u32, proto: u32) -> Option<impl Fn(SocketAddr) -> bool> {
+        let name = self.cluster?.node_name();
+        let nodes = self.endpoint_nodes(service, proto);
         let pods = self.local_pods().flat_map(|(_, pod)| &pod.addrs);
-        let endpoints = self
-            .endpoints(service)
-            .filter(|endpoint| endpoint.node.as_ref().is_some_and(is_here))
-            .map(|endpoint| &endpoint.addr);
-        Some(own.chain(pods).chain(endpoints).copied().collect())
+        let known: BTreeSet<IpAddr> = self.node_addrs().chain(pods).copied().collect();
+        Some(move |backend: SocketAddr| {
+            known.contains(&backend.ip()) || nodes.get(&backend).is_some_and(|node| **node == *name)
+        })
     }
 
-    /// The pods of this node that are behind a device. One on the host's network has none, and the
-    /// address of one that has finished may be another's.
+    /// The addresses of the Node object, and of the pods on the host's network: those are known
+    /// without a Node object, and in the family that it does not tell.
+    fn node_addrs(&self) -> impl Iterator<Item = &'a IpAddr> {
+        let node = self.cluster.and_then(Cluster::node);
+        let on_host = self.pods().filter(|(_, pod)| pod.host_network);
+        node.into_iter()
+            .flat_map(|node| &node.addrs)
+            .chain(on_host.flat_map(|(_, pod)| &pod.addrs))
+    }
+
+    /// The pods of this node that are behind a device.
     fn local_pods(&self) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
+        self.pods().filter(|(_, pod)| !pod.host_network)
+    }
+
+    /// The pods of this node, without those that have finished: their addresses may be others'.
+    fn pods(&self) -> impl Iterator<Item = (&'a ObjectKey, &'a Pod)> {
         let pods = self.cluster.into_iter().flat_map(|cluster| {
             let is_here = |pod: &Pod| *pod.node == *cluster.node_name();
             cluster.pods().iter().filter(move |(_, pod)| is_here(pod))
         });
-        pods.filter(|(_, pod)| !pod.host_network && !pod.finished)
+        pods.filter(|(_, pod)| !pod.finished)
     }
 
-    fn endpoints(&self, service: u32) -> impl Iterator<Item = &'a Endpoint> {
-        let named = self.cluster.zip(self.name(service));
-        named
-            .into_iter()
-            .flat_map(|(cluster, name)| cluster.slices(&name.service))
-            .flat_map(|slice| &slice.endpoints)
+    /// The endpoints of a service port, duplicates resolved as the compiler does.
+    fn endpoints(&self, service: u32, proto: u32) -> BTreeMap<SocketAddr, &'a Endpoint> {
+        let mut found = BTreeMap::new();
+        let Some((cluster, name)) = self.cluster.zip(self.name(service)) else {
+            return found;
+        };
+        for slice in cluster.slices(&name.service) {
+            let ports = slice.ports.iter();
+            for port in
+                ports.filter(|port| port.name == name.port && port.protocol.number() == proto)
+            {
+                for endpoint in &slice.endpoints {
+                    let entry = found.entry(SocketAddr::new(endpoint.addr, port.port));
+                    if endpoint.replaces() {
+                        entry.insert_entry(endpoint);
+                    } else {
+                        entry.or_insert(endpoint);
+                    }
+                }
+            }
+        }
+        found
     }
 }
 

@@ -95,13 +95,6 @@ fn offline(
     for Diagnostic { object, reason } in cluster.diagnostics().chain(compiler.diagnostics()) {
         writeln!(streams.err, "{object}: {reason}")?;
     }
-    if cluster.node().is_none() {
-        let node = cluster.node_name();
-        writeln!(
-            streams.err,
-            "Node {node}: it does not exist: no zone and no addresses are known"
-        )?;
-    }
     let world = World::new(compiler.desired(), &compiler, &cluster);
     Ok(answer(question, &world)?)
 }
@@ -114,9 +107,10 @@ fn node_name(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<String> {
     for note in &file.notes {
         writeln!(streams.err, "{note}")?;
     }
-    match args.node.clone().or(file.settings.node_name) {
-        Some(name) => Ok(canonical_node_name(&name)),
-        None => bail!("which node? say --node NAME"),
+    let name = args.node.as_ref().or(file.settings.node_name.as_ref());
+    match name.map(|name| canonical_node_name(name)) {
+        Some(name) if !name.is_empty() => Ok(name),
+        _ => bail!("which node? say --node NAME"),
     }
 }
 

@@ -100,7 +100,7 @@ fn follow<F: Family>(
         Simulation::new(family, &world.maps.slots, drawn)
     });
     if let (Place::Wire, Some(frontend)) = (place, frontend) {
-        masquerade(&mut draws, frontend, question, world)?;
+        masquerade(&mut draws, frontend, key.proto, question, world)?;
     }
     let frontend = frontend.map(|frontend| FrontendName::new(frontend, world));
     Ok(conclude(frontend, &draws, steps))
@@ -147,15 +147,15 @@ const fn hook(place: Place, to: Destination) -> &'static str {
 fn masquerade(
     draws: &mut Draws,
     frontend: &Frontend,
+    proto: u32,
     question: &Question,
     world: &World<'_>,
 ) -> Result<(), Unanswerable> {
-    let Some(here) = world.addrs_here(frontend.service) else {
+    let Some(is_here) = world.is_here(frontend.service, proto) else {
         return Err(Unanswerable::Nodes(question.to));
     };
     for (backend, source) in &mut draws.backends {
-        let is_here = here.contains(&backend.ip());
-        *source = if is_here {
+        *source = if is_here(*backend) {
             SourceAddr::Kept
         } else {
             SourceAddr::Node

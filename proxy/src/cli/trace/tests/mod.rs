@@ -204,6 +204,27 @@ fn from_the_wire_only_remote_backends_see_the_node(
     check(question, ["translate", &frontend, backends, source, "-"]);
 }
 
+#[test]
+fn a_backend_is_where_the_entry_in_force_says_12() {
+    let moved = "default/moved (ClusterIP)";
+    check(
+        "192.0.2.7 10.96.0.14:80/tcp",
+        ["translate", moved, "10.1.2.30:8080", "node", "-"],
+    );
+}
+
+#[rstest]
+#[case::of_its_own_address("10.0.0.7 10.96.0.15:80/tcp", "10.0.0.7:8080 10.1.2.9:8080", "kept")]
+#[case::of_the_wire("192.0.2.7 10.96.0.15:80/tcp", "10.0.0.7:8080 10.1.2.9:8080", "mixed")]
+fn a_pod_on_the_hosts_network_tells_an_address_of_the_node_53(
+    #[case] question: &str,
+    #[case] backends: &str,
+    #[case] source: &str,
+) {
+    let frontend = "default/beside-host (ClusterIP)";
+    check(question, ["translate", frontend, backends, source, "-"]);
+}
+
 #[rstest]
 #[case::of_a_pod("10.1.1.5 10.96.0.20:80/tcp")]
 #[case::of_the_host("10.0.0.1 10.96.0.20:80/tcp")]

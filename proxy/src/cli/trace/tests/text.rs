@@ -132,7 +132,6 @@ fn a_node_without_an_object_is_said() {
     assert!(ran.out.contains(r#""source": "frontend""#), "{}", ran.out);
     expect![[r#"
         Node node-2: does not exist: this node has no zone and no addresses
-        Node node-2: it does not exist: no zone and no addresses are known
     "#]]
     .assert_eq(&ran.err);
 }
@@ -166,19 +165,15 @@ fn a_question_over_two_families_fails() {
         .assert_eq(&ran.ending.unwrap_err().to_string());
 }
 
-#[test]
-fn offline_the_node_must_be_named() {
+#[rstest]
+#[case::not_named(&[])]
+#[case::blank(&["--node", " "])]
+fn offline_the_node_must_be_named(#[case] node: &[&str]) {
     let dir = directory(&[]);
     let dir = dir.path().to_str().unwrap();
-    let ran = run(&[
-        "trace",
-        "--manifests",
-        dir,
-        "--from",
-        "10.1.1.5",
-        "--to",
-        "10.96.0.20:80/tcp",
-    ]);
+    let question = ["--from", "10.1.1.5", "--to", "10.96.0.20:80/tcp"];
+    let words = ["trace", "--manifests", dir].into_iter().chain(question);
+    let ran = run(&words.chain(node.iter().copied()).collect::<Vec<_>>());
     expect!["which node? say --node NAME"].assert_eq(&ran.ending.unwrap_err().to_string());
 }
 
