@@ -138,8 +138,8 @@ impl Addr6 {
     }
 }
 
-// LLVM compares an array of four words as one of 128 bits, aligns the copies it makes to 16 bytes for
-// that, and then has no instruction for such a copy on BPF: "unsupported memcpy alignment".
+// LLVM compares an array of four words as one of 128 bits, aligns the copies it makes to 16 bytes
+// for that, and then has no instruction for such a copy on BPF: "unsupported memcpy alignment".
 impl PartialEq for Addr6 {
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {

@@ -104,9 +104,10 @@ fn forward<F: Family, T: Flows<F>>(
     verdict
 }
 
-/// The pod dials a backend itself: a reply's entry with that tuple, left by a flow through a frontend
-/// from the same port, gives way, and its flow begins anew if it goes on. What lives stays, as far
-/// as can be told: TCP's end can be seen, and a UDP socket's last packet says whom the answer is for.
+/// The pod dials a backend itself: a reply's entry with that tuple, left by a flow through a
+/// frontend from the same port, gives way, and its flow begins anew if it goes on. What lives
+/// stays, as far as can be told: TCP's end can be seen, and a UDP socket's last packet says whom
+/// the answer is for.
 #[inline(always)]
 fn make_way<F: Family, T: Flows<F>>(
     packet: &Packet<F>,

@@ -20,5 +20,7 @@ pub mod rewrite;
 pub mod sctp;
 pub mod socket;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 pub mod wire;

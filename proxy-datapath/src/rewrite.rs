@@ -108,8 +108,8 @@ fn rewrite_error<F: Header, B: Bytes>(
     bytes.fix_checksum(layout.transport + ICMP_CHECKSUM, fix)
 }
 
-/// Changes the checksum of the quoted transport header, if that much was quoted; returns by how much
-/// it changed. These bytes are nobody's to finish later, so they are written directly.
+/// Changes the checksum of the quoted transport header, if that much was quoted; returns by how
+/// much it changed. These bytes are nobody's to finish later, so they are written directly.
 #[inline(always)]
 fn fix_quoted<B: Bytes>(bytes: &mut B, proto: u32, layout: &Layout, change: Sum) -> Option<Sum> {
     let at = layout.quoted_transport

@@ -11,7 +11,12 @@ use crate::family::{Addr4, Addr6, Family, Ipv4, Ipv6, Port, Ports};
 pub const ABI_VERSION: u32 = 1;
 
 macro_rules! abi_type {
-    ($($(#[$meta:meta])* pub struct $name:ident<F: Family> { $($(#[$field_meta:meta])* pub $field:ident: $ty:ty,)* } size $v4:literal, $v6:literal;)*) => {$(
+    ($(
+        $(#[$meta:meta])*
+        pub struct $name:ident<F: Family> {
+            $($(#[$field_meta:meta])* pub $field:ident: $ty:ty,)*
+        } size $v4:literal, $v6:literal;
+    )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(C)]
@@ -158,7 +163,10 @@ pub enum Kind {
 }
 
 macro_rules! tables {
-    ($($(#[$meta:meta])* $name:ident: $kind:ident $map:literal, $key:ty => $value:ty, $capacity:expr, $about:literal;)*) => {$(
+    ($(
+        $(#[$meta:meta])*
+        $name:ident: $kind:ident $map:literal, $key:ty => $value:ty, $capacity:expr, $about:literal;
+    )*) => {$(
         $(#[$meta])*
         pub struct $name;
 

@@ -1,7 +1,9 @@
-//! What becomes of a packet: every way to leave, with a number for the kernel and a name for people.
+//! What becomes of a packet: every way to leave, with a number for the kernel and a name for
+//! people.
 //!
-//! The packet path speaks in codes and an out-parameter, because an enum with a payload that crosses
-//! a join spills a register the verifier calls unreadable (docs/decisions.md, "Codes, not enums").
+//! The packet path speaks in codes and an out-parameter, because an enum with a payload that
+//! crosses a join spills a register the verifier calls unreadable (docs/decisions.md, "Codes, not
+//! enums").
 
 /// Codes, as the counters are indexed. Codes from `DROP` on are drop reasons.
 pub mod code {

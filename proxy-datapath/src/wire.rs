@@ -1,7 +1,7 @@
 //! A packet's bytes, wherever they are: the kernel's buffer or a test's.
 //!
-//! Loads and stores are words at offsets from the Ethernet header; each is checked on its own, since
-//! headers may end anywhere. Values are as loaded, in wire order.
+//! Loads and stores are words at offsets from the Ethernet header; each is checked on its own,
+//! since headers may end anywhere. Values are as loaded, in wire order.
 
 use crate::family::{Addr4, Addr6, Ports};
 #[cfg(any(test, feature = "user"))]

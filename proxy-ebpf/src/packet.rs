@@ -88,9 +88,8 @@ impl SkbBytes {
         let start = self.data() + (offset & OFFSET_MASK) as usize;
         let mut end = start + size_of::<T>();
         // VERIFIER: hidden from LLVM, which else subtracts from both sides of the comparison
-        // ("pointer arithmetic on pkt_end prohibited").
-        // SAFETY: a move onto itself. Not a comment: one line's info would stand where the next one's
-        // does ("Invalid line_info").
+        // ("pointer arithmetic on pkt_end prohibited"). SAFETY: a move onto itself. Not a comment:
+        // one line's info would stand where the next one's does ("Invalid line_info").
         unsafe { asm!("{0} = {0}", inout(reg) end, options(pure, nomem, nostack)) };
         if end > self.data_end() {
             None

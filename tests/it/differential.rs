@@ -22,7 +22,11 @@ fn host_and_kernel_decide_and_rewrite_alike() {
     if !privileges::are_there() {
         return;
     }
-    let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let number = |name: &str| {
+        env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u64>().ok())
+    };
     let seed = number("DIFFERENTIAL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let packets = number("DIFFERENTIAL_PACKETS").unwrap_or(PACKETS);
     let maps = generator::maps();
@@ -57,6 +61,9 @@ fn host_and_kernel_decide_and_rewrite_alike() {
         (Direction::FromPod, Verdict::Reject),
         (Direction::ToPod, Verdict::Translate),
     ] {
-        assert!(seen.contains_key(&wanted), "seed {seed} never led to {wanted:?}: {seen:?}");
+        assert!(
+            seen.contains_key(&wanted),
+            "seed {seed} never led to {wanted:?}: {seen:?}"
+        );
     }
 }

@@ -18,39 +18,44 @@ use switchboard::{
 };
 
 /// TCX_NEXT, TC_ACT_SHOT, TC_ACT_REDIRECT.
-pub const NEXT: i32 = -1;
-pub const DROP: i32 = 2;
-pub const REDIRECT: i32 = 7;
+pub(crate) const NEXT: i32 = -1;
+pub(crate) const DROP: i32 = 2;
+pub(crate) const REDIRECT: i32 = 7;
 
 /// The longest frame that a program may make of one of ours.
 const FRAME_MAX: usize = 9216;
 
-pub struct Kernel {
+pub(crate) struct Kernel {
     ebpf: Ebpf,
     held: MapState,
 }
 
 /// How a packet left a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
-    pub action: i32,
-    pub verdict: Verdict,
-    pub frame: Vec<u8>,
+pub(crate) struct Left {
+    pub(crate) action: i32,
+    pub(crate) verdict: Verdict,
+    pub(crate) frame: Vec<u8>,
 }
 
 // === impl Kernel ===
 
 impl Kernel {
-    pub fn load() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         let mut ebpf = EbpfLoader::new().load(OBJECT).context("load the object")?;
         for name in ["from_pod", "to_pod"] {
-            program(&mut ebpf, name)?.load().with_context(|| format!("load {name}"))?;
+            program(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("load {name}"))?;
         }
-        Ok(Self { ebpf, held: MapState::default() })
+        Ok(Self {
+            ebpf,
+            held: MapState::default(),
+        })
     }
 
     /// Makes the service maps hold this, as the agent would.
-    pub fn hold(&mut self, desired: &MapState) -> Result<()> {
+    pub(crate) fn hold(&mut self, desired: &MapState) -> Result<()> {
         let everything = Changes::everything(&self.held, desired);
         for op in plan(&self.held, desired, &everything) {
             match op {
@@ -67,7 +72,7 @@ impl Kernel {
     }
 
     /// Runs one frame through a program.
-    pub fn run(&mut self, direction: Direction, frame: &[u8]) -> Result<Left> {
+    pub(crate) fn run(&mut self, direction: Direction, frame: &[u8]) -> Result<Left> {
         let before = self.counters()?;
         let mut out = vec![0; FRAME_MAX];
         let result = program(&mut self.ebpf, direction.name())?
@@ -83,17 +88,27 @@ impl Kernel {
             let place = direction.counter(code) as usize;
             before.get(place) != after.get(place)
         });
-        let verdict = moved.and_then(Verdict::from_code).context("no counter moved")?;
-        Ok(Left { action: result.return_value.cast_signed(), verdict, frame: out })
+        let verdict = moved
+            .and_then(Verdict::from_code)
+            .context("no counter moved")?;
+        Ok(Left {
+            action: result.return_value.cast_signed(),
+            verdict,
+            frame: out,
+        })
     }
 
     fn counters(&mut self) -> Result<Vec<u64>> {
         let map: PerCpuArray<_, u64> = self.map("COUNTERS")?.try_into()?;
-        (0..map.len()).map(|index| Ok(map.get(&index, 0)?.iter().sum())).collect()
+        (0..map.len())
+            .map(|index| Ok(map.get(&index, 0)?.iter().sum()))
+            .collect()
     }
 
     fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
-        self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
+        self.ebpf
+            .map_mut(name)
+            .with_context(|| format!("no map {name}"))
     }
 
     fn write<F: Family>(&mut self, op: FamilyOp<F>) -> Result<()>
@@ -129,6 +144,8 @@ impl Kernel {
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    let program = ebpf.program_mut(name).with_context(|| format!("no program {name}"))?;
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("no program {name}"))?;
     Ok(program.try_into()?)
 }

@@ -32,7 +32,11 @@ fn packets_leave_as_the_scenarios_say() {
     let mut lines = 0;
     for file in scenario_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))) {
         let scenario = Scenario::read(&file).unwrap();
-        lines += scenario.steps.iter().map(|step| step.packets.len()).sum::<usize>();
+        lines += scenario
+            .steps
+            .iter()
+            .map(|step| step.packets.len())
+            .sum::<usize>();
         if let Err(error) = check(&scenario) {
             failures.push(format!("{}: {error:#}", file.display()));
         }
@@ -80,18 +84,19 @@ fn check_line(kernel: &mut Kernel, line: &PacketLine) -> Result<()> {
     let sent = frame(&line.packet, ethernet);
     let left = kernel.run(direction, &sent)?;
     match &line.expected {
-        Expected::Pass(packet) => {
-            expect_frame(&left, NEXT, &frame(packet, ethernet), packet)
-        }
-        Expected::Redirect(packet) => {
-            expect_frame(&left, REDIRECT, &frame(packet, TO_POD), packet)
-        }
+        Expected::Pass(packet) => expect_frame(&left, NEXT, &frame(packet, ethernet), packet),
+        Expected::Redirect(packet) => expect_frame(&left, REDIRECT, &frame(packet, TO_POD), packet),
         Expected::Reject => expect_reject(&left, &line.packet),
         Expected::Drop(reason) => {
             let is_it = left.action == DROP
                 && matches!(left.verdict, Verdict::Drop(_))
                 && left.verdict.name() == reason;
-            ensure!(is_it, "left with {:?} and action {}", left.verdict, left.action);
+            ensure!(
+                is_it,
+                "left with {:?} and action {}",
+                left.verdict,
+                left.action
+            );
             Ok(())
         }
     }
@@ -114,7 +119,13 @@ fn expect_frame(left: &Left, action: i32, expected: &[u8], packet: &Packet) -> R
 
 /// Port unreachable, in the frontend's name, that quotes the headers of what was sent.
 fn expect_reject(left: &Left, sent: &Packet) -> Result<()> {
-    let quoted = Packet { options: Options { length: 0, ..sent.options.clone() }, ..sent.clone() };
+    let quoted = Packet {
+        options: Options {
+            length: 0,
+            ..sent.options.clone()
+        },
+        ..sent.clone()
+    };
     let full = frame(sent, FROM_POD);
     let error = Packet {
         source: std::net::SocketAddr::new(sent.destination.ip(), 0),
@@ -139,7 +150,9 @@ fn icmp_checksum(frame: &[u8], v4: bool) -> u16 {
     if v4 {
         return tests::wire::internet_checksum(&[&frame[34..]]);
     }
-    let length = u32::try_from(frame.len() - 54).expect("a frame is short").to_be_bytes();
+    let length = u32::try_from(frame.len() - 54)
+        .expect("a frame is short")
+        .to_be_bytes();
     tests::wire::internet_checksum(&[&frame[22..54], &length, &[0, 0, 0, 58], &frame[54..]])
 }
 

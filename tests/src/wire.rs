@@ -18,7 +18,11 @@ const HOP_LIMIT: u8 = 64;
 
 /// The frame that the notation stands for. `ethernet` is the destination and the source.
 pub fn frame(packet: &Packet, ethernet: [[u8; 6]; 2]) -> Vec<u8> {
-    let ethertype: u16 = if packet.source.is_ipv4() { 0x0800 } else { 0x86dd };
+    let ethertype: u16 = if packet.source.is_ipv4() {
+        0x0800
+    } else {
+        0x86dd
+    };
     let mut frame = ethernet.concat();
     frame.extend(ethertype.to_be_bytes());
     frame.extend(ip(packet));
@@ -27,19 +31,30 @@ pub fn frame(packet: &Packet, ethernet: [[u8; 6]; 2]) -> Vec<u8> {
 
 /// An IP packet; in a fragment, the part of the datagram that it carries.
 fn ip(packet: &Packet) -> Vec<u8> {
-    let (protocol, payload) = match packet.options.fragment {
-        Some(Fragment { offset, .. }) if offset > 0 => {
-            (protocol(&packet.kind, packet.source), vec![0xab; packet.options.length])
-        }
+    let (protocol, mut payload) = match packet.options.fragment {
+        Some(Fragment { offset, .. }) if offset > 0 => (
+            protocol(&packet.kind, packet.source),
+            vec![0xab; packet.options.length],
+        ),
         _ => transport(packet),
     };
+    if let Some(cut) = packet.options.cut {
+        payload.truncate(cut);
+    }
     match (packet.source.ip(), packet.destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let options: &[u8] = if packet.options.ip_options { &[1, 1, 1, 1] } else { &[] };
+            let options: &[u8] = if packet.options.ip_options {
+                &[1, 1, 1, 1]
+            } else {
+                &[]
+            };
             let header = 20 + options.len();
             let total = u16::try_from(header + payload.len()).expect("a packet is below 64 KiB");
             let (id, fragment) = fragment4(packet.options.fragment);
-            let mut bytes = vec![0x40 | u8::try_from(header / 4).expect("at most 15 words"), 0];
+            let mut bytes = vec![
+                0x40 | u8::try_from(header / 4).expect("at most 15 words"),
+                0,
+            ];
             bytes.extend(total.to_be_bytes());
             bytes.extend(id.to_be_bytes());
             bytes.extend(fragment.to_be_bytes());
@@ -101,7 +116,11 @@ fn protocol(kind: &Kind, source: SocketAddr) -> u8 {
         Kind::Udp => UDP,
         Kind::Sctp => SCTP,
         Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_) => {
-            if source.is_ipv4() { 1 } else { 58 }
+            if source.is_ipv4() {
+                1
+            } else {
+                58
+            }
         }
     }
 }
@@ -109,12 +128,32 @@ fn protocol(kind: &Kind, source: SocketAddr) -> u8 {
 /// The protocol and its header with payload.
 fn transport(packet: &Packet) -> (u8, Vec<u8>) {
     let protocol = protocol(&packet.kind, packet.source);
-    let ports = [packet.source.port().to_be_bytes(), packet.destination.port().to_be_bytes()];
+    let ports = [
+        packet.source.port().to_be_bytes(),
+        packet.destination.port().to_be_bytes(),
+    ];
     let payload: Vec<u8> = (0..packet.options.length).map(|at| at as u8).collect();
     let mut bytes = ports.concat();
     let checksum_at = match &packet.kind {
         Kind::Tcp(flags) => {
-            bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, tcp_flags(flags), 0xff, 0xff, 0, 0, 0, 0]);
+            bytes.extend([
+                0,
+                0,
+                0,
+                1,
+                0,
+                0,
+                0,
+                0,
+                0x50,
+                tcp_flags(flags),
+                0xff,
+                0xff,
+                0,
+                0,
+                0,
+                0,
+            ]);
             16
         }
         Kind::Udp => {
@@ -143,7 +182,11 @@ fn transport(packet: &Packet) -> (u8, Vec<u8>) {
             }
             _ => internet_checksum(&[&pseudo_header(packet, protocol, bytes.len()), &bytes]),
         };
-        let checksum = if checksum == 0 && protocol == UDP { 0xffff } else { checksum };
+        let checksum = if checksum == 0 && protocol == UDP {
+            0xffff
+        } else {
+            checksum
+        };
         bytes[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
     }
     (protocol, bytes)
@@ -208,6 +251,8 @@ pub fn internet_checksum(parts: &[&[u8]]) -> u16 {
 /// RFC 9260, appendix A.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 * (crc & 1)))
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0x82f6_3b78 * (crc & 1))
+        })
     })
 }

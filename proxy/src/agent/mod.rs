@@ -1,7 +1,8 @@
 //! The agent: events → model → compile → plan → apply, in one loop that alone knows the state.
 //!
-//! Every timer, retry and order of stages is here; what a stage does is not. The kernel goes on with
-//! what it has when the agent ends, and a start begins by reading that back (reliability.md R1, R3).
+//! Every timer, retry and order of stages is here; what a stage does is not. The kernel goes on
+//! with what it has when the agent ends, and a start begins by reading that back (reliability.md
+//! R1, R3).
 
 mod programmer;
 mod status;

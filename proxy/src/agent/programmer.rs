@@ -69,9 +69,9 @@ impl Programmer {
         })
     }
 
-    /// Programs what changed; everything the first time. Before every first list is complete it does
-    /// nothing, and what an earlier agent left stays in force (services.md 23). False if something
-    /// could not be written: call again later.
+    /// Programs what changed; everything the first time. Before every first list is complete it
+    /// does nothing, and what an earlier agent left stays in force (services.md 23). False if
+    /// something could not be written: call again later.
     pub(super) fn pass(&mut self) -> bool {
         self.log_diagnostics();
         if !self.cluster.is_synced() {

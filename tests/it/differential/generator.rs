@@ -27,13 +27,13 @@ const FRONTEND_PORT: u16 = 80;
 const BACKEND_PORT: u16 = 8080;
 const PROTOCOLS: [u32; 3] = [proto::TCP, proto::UDP, proto::SCTP];
 
-pub struct Generator {
+pub(crate) struct Generator {
     state: u64,
     translated: Vec<(Direction, Vec<u8>)>,
 }
 
 /// The tables that both sides get.
-pub fn maps() -> MapState {
+pub(crate) fn maps() -> MapState {
     let mut maps = MapState::default();
     fill(&mut maps.v4, &mut maps.slots);
     fill::<Ipv6>(&mut maps.v6, &mut maps.slots);
@@ -48,12 +48,22 @@ fn fill<F: Family>(state: &mut FamilyState<F>, slots: &mut std::collections::BTr
             let addr = F::from_ip(vip_addr(v6, vip)).expect("of the family");
             let key = FrontendKey::new(addr, Port::new(FRONTEND_PORT), protocol);
             let slot = id + if v6 { 100 } else { 0 };
-            let mut frontend = Frontend { base: slot, count: 0, flags: 0, service: id };
+            let mut frontend = Frontend {
+                base: slot,
+                count: 0,
+                flags: 0,
+                service: id,
+            };
             if vip != NOBODY {
                 let pod = if vip == ITSELF { CLIENT } else { 9 };
                 let addr = F::from_ip(pod_addr(v6, pod)).expect("of the family");
                 let port_proto = port_proto(Port::new(BACKEND_PORT), protocol);
-                let value = Backend { addr, port_proto, state: backend::ACTIVE, service: id };
+                let value = Backend {
+                    addr,
+                    port_proto,
+                    state: backend::ACTIVE,
+                    service: id,
+                };
                 state.backends.insert(id, value);
                 slots.insert(slot, id);
                 frontend.count = 1;
@@ -84,11 +94,14 @@ fn pod_addr(v6: bool, last: u8) -> IpAddr {
 // === impl Generator ===
 
 impl Generator {
-    pub const fn new(seed: u64) -> Self {
-        Self { state: seed ^ 0x9e37_79b9_7f4a_7c15, translated: Vec::new() }
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self {
+            state: seed ^ 0x9e37_79b9_7f4a_7c15,
+            translated: Vec::new(),
+        }
     }
 
-    pub fn packet(&mut self) -> (Direction, Vec<u8>) {
+    pub(crate) fn packet(&mut self) -> (Direction, Vec<u8>) {
         let (direction, mut frame) = match self.below(8) {
             0 | 1 if !self.translated.is_empty() => self.answer(),
             2 => self.error(),
@@ -103,11 +116,15 @@ impl Generator {
     }
 
     /// Remembers what was translated, to answer it.
-    pub fn follow(&mut self, direction: Direction, left: &Left) {
+    pub(crate) fn follow(&mut self, direction: Direction, left: &Left) {
         if !matches!(left.verdict, Verdict::Translate | Verdict::Hairpin) {
             return;
         }
-        let way = if left.verdict == Verdict::Hairpin { Direction::ToPod } else { direction };
+        let way = if left.verdict == Verdict::Hairpin {
+            Direction::ToPod
+        } else {
+            direction
+        };
         let memory = (way, left.frame.clone());
         if self.translated.len() < REMEMBERED {
             self.translated.push(memory);
@@ -125,7 +142,11 @@ impl Generator {
         let backend = SocketAddr::new(pod_addr(v6, 9), BACKEND_PORT);
         let packet = Packet {
             source: SocketAddr::new(pod_addr(v6, CLIENT), self.client_port()),
-            destination: if self.below(8) == 0 { backend } else { frontend },
+            destination: if self.below(8) == 0 {
+                backend
+            } else {
+                frontend
+            },
             kind: self.kind(),
             options: self.options(),
         };
@@ -162,18 +183,35 @@ impl Generator {
         let backend = SocketAddr::new(pod_addr(v6, 9), BACKEND_PORT);
         let frontend = SocketAddr::new(vip_addr(v6, REMOTE), FRONTEND_PORT);
         let inward = self.below(2) == 0;
-        let (source, destination) = if inward { (client, backend) } else { (frontend, client) };
+        let (source, destination) = if inward {
+            (client, backend)
+        } else {
+            (frontend, client)
+        };
         let kind = self.kind();
         let length = self.below(24);
-        let options = Options { length, ip_options: self.below(6) == 0, ..Options::default() };
-        let quoted = Box::new(Packet { source, destination, kind, options });
+        let options = Options {
+            length,
+            ip_options: self.below(6) == 0,
+            ..Options::default()
+        };
+        let quoted = Box::new(Packet {
+            source,
+            destination,
+            kind,
+            options,
+        });
         let kind = match self.below(2) {
             0 => Kind::Unreachable(quoted),
             _ => Kind::TooBig(quoted),
         };
         let far = if inward { backend.ip() } else { client.ip() };
         let near = if inward { client.ip() } else { frontend.ip() };
-        let source = if self.below(3) == 0 { pod_addr(v6, 200) } else { far };
+        let source = if self.below(3) == 0 {
+            pod_addr(v6, 200)
+        } else {
+            far
+        };
         let packet = Packet {
             source: SocketAddr::new(source, 0),
             destination: SocketAddr::new(near, 0),
@@ -207,6 +245,7 @@ impl Generator {
             fragment,
             no_checksum: self.below(8) == 0,
             ip_options: self.below(8) == 0,
+            cut: (self.below(16) == 0).then(|| self.below(24)),
         }
     }
 

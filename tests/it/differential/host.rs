@@ -16,15 +16,15 @@ use proxy_datapath::{
 };
 use switchboard::plan::{FamilyState, MapState};
 
-pub struct Host {
+pub(crate) struct Host {
     v4: Memory<Ipv4>,
     v6: Memory<Ipv6>,
 }
 
 /// How a packet left.
-pub struct Left {
-    pub verdict: Verdict,
-    pub frame: Vec<u8>,
+pub(crate) struct Left {
+    pub(crate) verdict: Verdict,
+    pub(crate) frame: Vec<u8>,
 }
 
 struct Memory<F: Family> {
@@ -37,14 +37,14 @@ struct Memory<F: Family> {
 // === impl Host ===
 
 impl Host {
-    pub fn new(maps: &MapState) -> Self {
+    pub(crate) fn new(maps: &MapState) -> Self {
         Self {
             v4: Memory::new(&maps.v4, &maps.slots),
             v6: Memory::new(&maps.v6, &maps.slots),
         }
     }
 
-    pub fn run(&mut self, direction: Direction, frame: &[u8]) -> Left {
+    pub(crate) fn run(&mut self, direction: Direction, frame: &[u8]) -> Left {
         let mut frame = frame.to_vec();
         let ethertype = Buffer(&mut frame).load::<u16>(12);
         let verdict = match ethertype {

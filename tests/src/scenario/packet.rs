@@ -3,7 +3,8 @@
 //! A packet is `SOURCE > DESTINATION KIND`, where KIND is TCP flags (`S`, `SA`, `FA` …), `udp`,
 //! `sctp`, `echo`, or an ICMP error `unreachable [PACKET]` or `too-big [PACKET]` with the packet it
 //! quotes; then options: `len=BYTES` of payload, `id=N` and `offset=BYTES` and `more` of a fragment,
-//! `no-checksum`, `options` for IP options or an extension header. Checksums and lengths are always
+//! `no-checksum`, `options` for IP options or an extension header, `cut=BYTES` for a packet that ends
+//! so many bytes after its IP header. Checksums and lengths are always
 //! checked and never mentioned.
 
 use std::{fmt, net::SocketAddr};
@@ -62,6 +63,8 @@ pub struct Options {
     pub no_checksum: bool,
     /// IPv4 options, or an IPv6 extension header.
     pub ip_options: bool,
+    /// How much of the transport header and payload there is, if not all.
+    pub cut: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,6 +163,7 @@ impl fmt::Display for Packet {
             fragment,
             no_checksum,
             ip_options,
+            cut,
         } = self.options;
         if length != 0 {
             write!(f, " len={length}")?;
@@ -169,7 +173,8 @@ impl fmt::Display for Packet {
             f.write_str(if more { " more" } else { "" })?;
         }
         f.write_str(if no_checksum { " no-checksum" } else { "" })?;
-        f.write_str(if ip_options { " options" } else { "" })
+        f.write_str(if ip_options { " options" } else { "" })?;
+        cut.map_or(Ok(()), |cut| write!(f, " cut={cut}"))
     }
 }
 
@@ -233,6 +238,7 @@ impl<'a> Words<'a> {
         while let Some(word) = self.peek() {
             match word.split_once('=') {
                 Some(("len", value)) => options.length = value.parse()?,
+                Some(("cut", value)) => options.cut = Some(value.parse()?),
                 Some(("id", value)) => {
                     options.fragment.get_or_insert_default().id = value.parse()?;
                 }
@@ -295,6 +301,7 @@ mod tests {
             "10.1.0.5:4000 > 10.96.0.10:53 udp len=12 no-checksum",
             "[fd00:1::5]:4000 > [fd00:96::10]:80 SA options",
             "10.1.0.5:1 > 10.96.0.10:2 sctp",
+            "10.1.0.5:1 > 10.96.0.10:2 S options cut=8",
             "10.1.0.5 > 10.96.0.10 echo",
             "10.1.0.9 > 10.1.0.5 unreachable [10.1.0.5:4000 > 10.1.0.9:53 udp len=8]",
             "fd00:1::9 > fd00:1::5 too-big [[fd00:1::5]:4000 > [fd00:1::9]:53 udp]",

@@ -1,0 +1,181 @@
+//! Decisions that no cluster leads to: tables that the agent would never write, or that are full.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, vec::Vec};
+
+use crate::{
+    family::{Addr4, Ipv4, Port, Ports, proto},
+    flow,
+    frontend::backend,
+    packet::{Packet, Rewrite, shape},
+    tables::{
+        Backend, Flow, FlowKey, Flows, Fragment, FragmentKey, Frontend, FrontendKey, Services,
+        port_proto,
+    },
+    verdict::{DropReason, code},
+};
+
+/// One frontend with one backend, and room for a few flows.
+struct Tables {
+    backend: Option<Backend<Ipv4>>,
+    room: usize,
+    flows: BTreeMap<FlowKey<Ipv4>, Flow<Ipv4>>,
+    now_s: u32,
+}
+
+impl Services<Ipv4> for Tables {
+    fn frontend(&self, key: &FrontendKey<Ipv4>) -> Option<Frontend> {
+        let set = Frontend {
+            base: 7,
+            count: 1,
+            flags: 0,
+            service: 1,
+        };
+        (*key == FrontendKey::new(VIP, Port::new(53), proto::UDP)).then_some(set)
+    }
+
+    fn slot(&self, index: u32) -> Option<u32> {
+        (index == 7).then_some(3)
+    }
+
+    fn backend(&self, id: u32) -> Option<Backend<Ipv4>> {
+        self.backend.filter(|_| id == 3)
+    }
+
+    fn is_vip(&self, addr: &Addr4) -> bool {
+        *addr == VIP
+    }
+
+    fn random(&mut self) -> u32 {
+        u32::MAX
+    }
+}
+
+impl Flows<Ipv4> for Tables {
+    fn flow(&mut self, key: &FlowKey<Ipv4>) -> Option<&mut Flow<Ipv4>> {
+        self.flows.get_mut(key)
+    }
+
+    fn insert_flow(&mut self, key: &FlowKey<Ipv4>, flow: &Flow<Ipv4>) -> bool {
+        let fits = self.flows.len() < self.room;
+        if fits {
+            self.flows.insert(*key, *flow);
+        }
+        fits
+    }
+
+    fn remove_flow(&mut self, key: &FlowKey<Ipv4>) {
+        self.flows.remove(key);
+    }
+
+    fn fragment(&self, _key: &FragmentKey<Ipv4>) -> Option<Fragment> {
+        None
+    }
+
+    fn insert_fragment(&mut self, _key: &FragmentKey<Ipv4>, _fragment: &Fragment) -> bool {
+        false
+    }
+
+    fn now_s(&self) -> u32 {
+        self.now_s
+    }
+}
+
+const fn addr(last: u8) -> Addr4 {
+    Addr4(u32::from_ne_bytes(Ipv4Addr::new(10, 1, 0, last).octets()))
+}
+
+const VIP: Addr4 = Addr4(u32::from_ne_bytes([10, 96, 0, 10]));
+
+fn tables() -> Tables {
+    let backend = Backend {
+        addr: addr(9),
+        port_proto: port_proto(Port::new(5353), proto::UDP),
+        state: backend::ACTIVE,
+        service: 1,
+    };
+    Tables {
+        backend: Some(backend),
+        room: 16,
+        flows: BTreeMap::new(),
+        now_s: 1000,
+    }
+}
+
+fn query(tables: &mut Tables) -> (u32, Rewrite<Ipv4>) {
+    let key = FlowKey {
+        source: addr(5),
+        destination: VIP,
+        ports: Ports::new(Port::new(4000), Port::new(53)),
+        proto: proto::UDP,
+    };
+    let packet = Packet {
+        key,
+        shape: shape::WHOLE,
+        ..Packet::default()
+    };
+    let mut rewrite = Rewrite::of(&key);
+    let verdict = flow::from_pod(&packet, tables, &mut rewrite);
+    (verdict, rewrite)
+}
+
+#[test]
+fn the_last_of_all_random_words_still_names_a_slot() {
+    let (verdict, rewrite) = query(&mut tables());
+    assert_eq!((verdict, rewrite.destination), (code::TRANSLATE, addr(9)));
+}
+
+#[test]
+fn a_slot_that_names_no_backend_drops_the_packet() {
+    for backend in [None, Some(Backend::default())] {
+        let mut tables = Tables {
+            backend,
+            ..tables()
+        };
+        assert_eq!(query(&mut tables).0, DropReason::BackendMissing.code());
+        assert!(tables.flows.is_empty(), "nothing is remembered of it");
+    }
+}
+
+#[test]
+fn a_flow_that_cannot_be_remembered_in_both_directions_is_dropped() {
+    for room in [0, 1] {
+        let mut tables = Tables { room, ..tables() };
+        assert_eq!(
+            query(&mut tables).0,
+            DropReason::FlowNotStored.code(),
+            "room for {room}"
+        );
+    }
+}
+
+#[test]
+fn a_udp_flow_that_was_silent_for_long_begins_anew() {
+    let mut tables = tables();
+    query(&mut tables);
+    tables.backend = tables.backend.map(|backend| Backend {
+        addr: addr(8),
+        ..backend
+    });
+    // The entry's backend is another one by now: the flow moves at once.
+    assert_eq!(query(&mut tables).1.destination, addr(8));
+    let entry = tables.flows.values().next().copied().unwrap();
+    assert_eq!(entry.last_seen_s, 1000);
+    tables.now_s += flow::UDP_IDLE_S + 1;
+    assert_eq!(query(&mut tables).0, code::TRANSLATE);
+    assert!(
+        tables
+            .flows
+            .values()
+            .any(|flow| flow.last_seen_s == tables.now_s)
+    );
+}
+
+#[test]
+fn the_time_of_an_entry_is_written_when_it_has_changed() {
+    let mut tables = tables();
+    query(&mut tables);
+    tables.now_s += 1;
+    query(&mut tables);
+    let seen: Vec<u32> = tables.flows.values().map(|flow| flow.last_seen_s).collect();
+    assert_eq!(seen.iter().max(), Some(&1001));
+}
