@@ -172,7 +172,9 @@ fn watch_that_ends_in_410_gone_is_listed_again() {
 
 /// One slice in each family, as the EndpointSlice controller would write them.
 fn slices(namespace: &str, pod: &Place) -> Vec<Value> {
-    let port = |name: &str, protocol: &str| json!({"name": name, "protocol": protocol, "port": objects::POD_PORT});
+    let number = objects::POD_PORT;
+    let port =
+        |name: &str, protocol: &str| json!({"name": name, "protocol": protocol, "port": number});
     [("IPv4", pod.addr4()), ("IPv6", pod.addr6())]
         .map(|(family, address)| {
             json!({

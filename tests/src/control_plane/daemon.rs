@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::programs::tail;
 
 /// A program that has not ended this long after SIGTERM gets SIGKILL.
-const TERM_TIMEOUT: Duration = Duration::from_secs(10);
+const TERM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A program that was started, perhaps by another process.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ impl Daemon {
         let errors = output
             .try_clone()
             .with_context(|| format!("share {}", log.display()))?;
-        // In a session of its own it outlives the terminal; `setsid` replaces itself by the program,
-        // whose process id is the one we get.
+        // In a session of its own it outlives the terminal. `setsid` replaces itself by the
+        // program, whose process id is the one we get.
         let child = Command::new("setsid")
             .arg("--")
             .args(args)
@@ -135,4 +135,67 @@ fn start_time(pid: i32) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn start(dir: &TempDir, command: &[&str]) -> Daemon {
+        let words: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+        Daemon::start(dir.path(), "program", &words).unwrap()
+    }
+
+    #[test]
+    fn running_program_is_found_again_and_an_ended_one_is_not() {
+        let dir = TempDir::new().unwrap();
+        let mut daemon = start(&dir, &["sleep", "1000"]);
+        let mut found = Daemon::find(dir.path(), "program").unwrap();
+        assert_eq!(found.running_pid(), daemon.running_pid());
+        daemon.check().unwrap();
+        daemon.stop(Signal::TERM).unwrap();
+        assert!(Daemon::find(dir.path(), "program").is_none());
+    }
+
+    #[test]
+    fn program_that_ignores_sigterm_is_killed() {
+        let dir = TempDir::new().unwrap();
+        let daemon = start(
+            &dir,
+            &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"],
+        );
+        daemon.stop(Signal::TERM).unwrap();
+        assert!(Daemon::find(dir.path(), "program").is_none());
+    }
+
+    #[test]
+    fn process_that_took_over_the_id_is_not_taken_for_the_program() {
+        let dir = TempDir::new().unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let record = Record {
+            pid,
+            start_time: start_time(pid).unwrap() + 1,
+        };
+        fs::write(
+            dir.path().join("program.pid"),
+            serde_json::to_string(&record).unwrap(),
+        )
+        .unwrap();
+        assert!(Daemon::find(dir.path(), "program").is_none());
+    }
+
+    #[test]
+    fn program_that_ends_by_itself_is_reported_with_the_end_of_its_log() {
+        let dir = TempDir::new().unwrap();
+        let mut daemon = start(&dir, &["sh", "-c", "echo out of order; exit 1"]);
+        let deadline = Instant::now() + TERM_TIMEOUT;
+        while daemon.is_running() {
+            assert!(Instant::now() < deadline, "it runs on");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let error = daemon.check().unwrap_err().to_string();
+        assert!(error.ends_with("out of order"), "{error}");
+    }
 }

@@ -294,18 +294,18 @@ pub(super) fn say(line: &str) {
 
 fn go_mod_text(kubernetes: &GoMod) -> String {
     let staging = KUBERNETES_VERSION.replacen("v1.", "v0.", 1);
-    let replaced = kubernetes
+    let replaced: String = kubernetes
         .replace
         .iter()
-        .filter_map(|replace| replace.old.get("Path"));
-    let replaced: String = replaced
+        .filter_map(|replace| replace.old.get("Path"))
         .map(|path| format!("\t{path} => {path} {staging}\n"))
         .collect();
+    let required =
+        format!("\t{ETCD_MODULE} {ETCD_VERSION}\n\t{KUBERNETES_MODULE} {KUBERNETES_VERSION}\n");
+    let go = &kubernetes.go;
     format!(
-        "module switchboard.invalid/control-plane\n\ngo {}\n\n\
-         require (\n\t{ETCD_MODULE} {ETCD_VERSION}\n\t{KUBERNETES_MODULE} {KUBERNETES_VERSION}\n)\n\n\
-         replace (\n{replaced})\n",
-        kubernetes.go
+        "module switchboard.invalid/control-plane\n\ngo {go}\n\n\
+         require (\n{required})\n\nreplace (\n{replaced})\n"
     )
 }
 
