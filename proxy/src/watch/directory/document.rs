@@ -93,6 +93,8 @@ fn is_marker(line: &str) -> bool {
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         with_snippet: false,
+        // A port may be called `y`, and YAML 1.2 knows no `on`.
+        strict_booleans: true,
         budget: serde_saphyr::budget! { max_events: 2 * NODES_MAX, max_nodes: NODES_MAX },
     }
 }
@@ -311,6 +313,14 @@ mod tests {
         .parse()
         .unwrap();
         assert_eq!(value.as_array().map(Vec::len), Some(300_000));
+    }
+
+    #[test]
+    fn only_true_and_false_are_booleans() {
+        let text = "[true, False, y, n, on, off, Yes, NO]";
+        let value = Document { line: 1, text }.parse().unwrap();
+        let words = serde_json::json!([true, false, "y", "n", "on", "off", "Yes", "NO"]);
+        assert_eq!(value, words);
     }
 
     #[test]
