@@ -1,5 +1,7 @@
 //! Numbers stay, and are not used again too early.
 
+use rstest::rstest;
+
 use crate::{
     compile::{quarantine::REST_S, testing::TestNode},
     model::{
@@ -220,24 +222,48 @@ fn frontends_that_changed_hands_while_no_agent_ran_are_sorted_out() {
     assert_eq!(ids, [1, 2], "the heir is known by its frontend");
 }
 
-#[test]
-fn two_frontends_that_share_a_set_after_a_crash_keep_it() {
+/// Service `web` has moved from one address to another, and the agent was killed in between.
+fn crashed_while_moving(from: &str, to: &str) -> TestNode {
     let mut node = web(&["10.1.0.1"]);
-    let moved = service(&["10.96.0.9"], vec![port("", Protocol::Tcp, 80)]);
-    apply_service(&mut node.cluster, "web", moved);
+    let http = || vec![port("", Protocol::Tcp, 80)];
+    apply_service(&mut node.cluster, "web", service(&[from], http()));
+    node.pass();
+    apply_service(&mut node.cluster, "web", service(&[to], http()));
     node.pass_up_to(2);
-    assert_eq!(
-        node.frontends(),
-        [
-            "10.96.0.1:80/tcp 10.1.0.1:80",
-            "10.96.0.9:80/tcp 10.1.0.1:80"
-        ]
-    );
+    assert_eq!(node.frontends().len(), 2);
     node.restart();
+    node
+}
+
+#[rstest]
+#[case::upwards("10.96.0.2", "10.96.0.3")]
+#[case::downwards("10.96.0.3", "10.96.0.2")]
+fn two_frontends_that_share_a_set_after_a_crash_keep_it(#[case] from: &str, #[case] to: &str) {
+    let mut node = crashed_while_moving(from, to);
     let ops = node.full_pass();
     assert_eq!(ops.len(), 2, "the frontend and its address go: {ops:?}");
-    assert_eq!(node.frontends(), ["10.96.0.9:80/tcp 10.1.0.1:80"]);
+    assert_eq!(node.frontends(), [format!("{to}:80/tcp 10.1.0.1:80")]);
     assert_eq!(node.actual.clone().covered(), *node.compiler.desired());
+}
+
+#[rstest]
+#[case::upwards("10.96.0.2", "10.96.0.3")]
+#[case::downwards("10.96.0.3", "10.96.0.2")]
+fn a_shared_set_rests_for_all_that_share_it(#[case] from: &str, #[case] to: &str) {
+    let mut node = crashed_while_moving(from, to);
+    let first = base(&node);
+    node.full_pass_up_to(0);
+    endpoints(&mut node, &["10.1.0.2"]);
+    node.pass_up_to(3);
+    assert_eq!(
+        node.frontends().len(),
+        2,
+        "the old frontend could not be removed"
+    );
+    node.now_s += 100 * REST_S;
+    endpoints(&mut node, &["10.1.0.3"]);
+    node.pass();
+    assert_ne!(base(&node), first);
 }
 
 #[test]
