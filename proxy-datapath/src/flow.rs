@@ -9,7 +9,7 @@ use crate::{
     family::{Family, proto},
     frontend::{Choice, backend, select},
     packet::{Packet, Rewrite, shape, tcp},
-    tables::{Flow, FlowKey, Flows, Fragment, FrontendKey, port_proto},
+    tables::{Flow, FlowKey, Flows, Fragment, FragmentKey, FrontendKey, port_proto},
     verdict::{DropReason, code},
 };
 
@@ -28,6 +28,9 @@ pub const REPLY: u32 = 1 << 4;
 pub const UDP_IDLE_S: u32 = 120;
 /// A TCP connection that was silent for this long makes way for another with its tuple.
 pub const TCP_IDLE_S: u32 = 60;
+/// The fragments of a datagram follow each other within this time (RFC 8200, 4.5, allows 60 s); after
+/// it, the same identification is another datagram's.
+pub const FRAGMENT_S: u32 = 30;
 
 /// Decides over a packet that a pod sends.
 #[inline(always)]
@@ -115,26 +118,38 @@ fn make_way<F: Family, T: Flows<F>>(
     tables: &mut T,
     now_s: u32,
 ) {
-    let forward = FlowKey {
-        source: reply.destination,
-        destination: reply.source,
-        ports: reply.ports.swapped(),
-        proto: packet.key.proto,
-    };
     if packet.key.proto == proto::TCP {
         let syn = packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
-        let idle_s = now_s.wrapping_sub(reply.last_seen_s);
+        let idle_s = now_s.saturating_sub(reply.last_seen_s);
         let over = reply.flags & CLOSING != 0
             || idle_s > TCP_IDLE_S
             || tables
-                .flow(&forward)
+                .flow(&forward_key(&packet.key, reply))
                 .is_none_or(|flow| flow.flags & CLOSING != 0);
         if !syn || !over {
             return;
         }
     }
-    tables.remove_flow(&packet.key);
-    tables.remove_flow(&forward);
+    forget(&packet.key, reply, tables);
+}
+
+/// Forgets a flow in both directions: its reply's entry and the one that leads there.
+#[inline(always)]
+fn forget<F: Family, T: Flows<F>>(key: &FlowKey<F>, reply: &Flow<F>, tables: &mut T) {
+    tables.remove_flow(key);
+    tables.remove_flow(&forward_key(key, reply));
+}
+
+/// The key under which a pod sends to the frontend that this entry leads back to.
+#[inline(always)]
+fn forward_key<F: Family>(key: &FlowKey<F>, reply: &Flow<F>) -> FlowKey<F> {
+    FlowKey {
+        endpoint: key.endpoint,
+        source: reply.destination,
+        destination: reply.source,
+        ports: reply.ports.swapped(),
+        proto: key.proto,
+    }
 }
 
 /// Whether a flow that a UDP packet or a SYN belongs to stays where it is. It begins anew when the
@@ -151,7 +166,7 @@ fn keeps_backend<F: Family, T: Flows<F>>(
     if flow.flags & REPLY != 0 {
         return true;
     }
-    let idle_s = now_s.wrapping_sub(flow.last_seen_s);
+    let idle_s = now_s.saturating_sub(flow.last_seen_s);
     if flow.flags & CLOSING != 0 || (udp && idle_s > UDP_IDLE_S) {
         return false;
     }
@@ -176,6 +191,11 @@ fn established<F: Family, T: Flows<F>>(
     match tables.flow(key) {
         Some(flow) if flow.flags & direction != 0 => {
             let flags = flow.flags;
+            // What a backend sends long after is no answer.
+            let idle_s = now_s.saturating_sub(flow.last_seen_s);
+            if key.proto == proto::UDP && idle_s > UDP_IDLE_S {
+                return code::PASS;
+            }
             follow(flow, packet, now_s, rewrite);
             translated(flags)
         }
@@ -245,12 +265,21 @@ fn create<F: Family, T: Flows<F>>(
         last_seen_s: now_s,
     };
     let outside = FlowKey {
+        endpoint: key.endpoint,
         source: rewrite.source,
         destination: rewrite.destination,
         ports: rewrite.ports,
         proto: key.proto,
     };
     let reply = if hairpin { outside.swapped() } else { outside };
+    // Another frontend's flow with the same port and backend: its answers cannot be told apart, so it
+    // gives way as one does to a flow without a frontend.
+    if let Some(other) = tables.flow(&reply) {
+        let other = *other;
+        if key.proto == proto::UDP && other.source != key.destination {
+            forget(&reply, &other, tables);
+        }
+    }
     if !tables.insert_flow(&reply, &flow) {
         return DropReason::FlowNotStored.code();
     }
@@ -277,21 +306,27 @@ fn remember_fragment<F: Family, T: Flows<F>>(
         return verdict;
     }
     let key = packet.fragment_key();
-    if tables
-        .fragment(&key)
-        .is_some_and(|known| known.ports != packet.key.ports)
-    {
+    let seen_s = tables.now_s();
+    if first_fragment(&key, tables).is_some_and(|known| known.ports != packet.key.ports) {
         return DropReason::FragmentOverlap.code();
     }
     let fragment = Fragment {
         ports: packet.key.ports,
         covered: packet.fragment_end,
+        seen_s,
     };
     if tables.insert_fragment(&key, &fragment) {
         verdict
     } else {
         DropReason::FlowNotStored.code()
     }
+}
+
+/// What the first fragment of a datagram left behind, if it is the same datagram.
+#[inline(always)]
+fn first_fragment<F: Family, T: Flows<F>>(key: &FragmentKey<F>, tables: &T) -> Option<Fragment> {
+    let known = tables.fragment(key)?;
+    (tables.now_s().saturating_sub(known.seen_s) <= FRAGMENT_S).then_some(known)
 }
 
 /// A fragment without ports follows its first one; it is never guessed.
@@ -302,7 +337,7 @@ fn later_fragment<F: Family, T: Flows<F>>(
     rewrite: &mut Rewrite<F>,
     direction: u32,
 ) -> u32 {
-    let Some(first) = tables.fragment(&packet.fragment_key()) else {
+    let Some(first) = first_fragment(&packet.fragment_key(), tables) else {
         if direction == FORWARD {
             return refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst);
         }

@@ -12,7 +12,7 @@ pub struct Packet<F: Family> {
     pub key: FlowKey<F>,
     /// One of `shape`.
     pub shape: u32,
-    /// TCP flags as `tcp` has them; `0` for everything else.
+    /// TCP's flags, and SCTP's chunks that mean the same, as `tcp` has them; else `0`.
     pub tcp_flags: u32,
     /// The datagram's identification, for fragments.
     pub fragment_id: u32,
@@ -61,6 +61,7 @@ impl<F: Family> Packet<F> {
     #[inline(always)]
     pub const fn fragment_key(&self) -> FragmentKey<F> {
         FragmentKey {
+            endpoint: self.key.endpoint,
             source: self.key.source,
             destination: self.key.destination,
             id: self.fragment_id,

@@ -5,7 +5,7 @@
 
 use crate::{
     family::{Family, Ports, proto},
-    packet::{Packet, shape},
+    packet::{Packet, shape, tcp},
     wire::{Bytes, Words},
 };
 
@@ -110,6 +110,9 @@ fn transport<F: Family, B: Bytes>(bytes: &B, head: &Head<F>, packet: &mut Packet
         return short;
     };
     packet.key.ports = ports;
+    if head.proto == proto::SCTP {
+        packet.tcp_flags = chunk_flags(bytes, head);
+    }
     if head.proto == proto::TCP {
         let Some(word) = bytes.load::<u16>(head.payload + 12) else {
             return short;
@@ -117,6 +120,19 @@ fn transport<F: Family, B: Bytes>(bytes: &B, head: &Head<F>, packet: &mut Packet
         packet.tcp_flags = u32::from(word.to_ne_bytes()[1]);
     }
     whole
+}
+
+/// An association begins with INIT and ends with ABORT or SHUTDOWN COMPLETE (RFC 9260, 3.2).
+#[inline(always)]
+fn chunk_flags<F: Family, B: Bytes>(bytes: &B, head: &Head<F>) -> u32 {
+    if head.payload + 16 > head.end {
+        return 0;
+    }
+    match bytes.load::<u16>(head.payload + 12).map(u16::to_ne_bytes) {
+        Some([1, _]) => tcp::SYN,
+        Some([6 | 14, _]) => tcp::RST,
+        _ => 0,
+    }
 }
 
 /// Reads the tuple that an ICMP error quotes.

@@ -38,15 +38,15 @@ pub fn rewrite<F: Header, B: Bytes>(
     }
     fix_header::<F, B>(bytes, ETHERNET, addresses)?;
     if packet.shape == shape::LATER_FRAGMENT {
-        bytes.note_change(addresses);
+        note_addresses::<F, B>(bytes, addresses);
         return Some(());
     }
     if new.ports != key.ports {
         bytes.store(layout.transport, new.ports)?;
     }
     if key.proto == proto::SCTP {
-        bytes.note_change(addresses);
-        return fix_sctp(bytes, layout, key.ports, new.ports);
+        note_addresses::<F, B>(bytes, addresses);
+        return fix_sctp(bytes, packet, layout, new.ports);
     }
     let udp = key.proto == proto::UDP;
     let fix = ChecksumFix {
@@ -140,14 +140,33 @@ fn fix_header<F: Header, B: Bytes>(bytes: &mut B, at: u32, change: Sum) -> Optio
     Some(())
 }
 
-/// SCTP's checksum covers its ports and no address.
+/// IPv4's header checksum makes up for its addresses; IPv6 has none.
 #[inline(always)]
-fn fix_sctp<B: Bytes>(bytes: &mut B, layout: &Layout, from: Ports, to: Ports) -> Option<()> {
-    if from == to {
+fn note_addresses<F: Header, B: Bytes>(bytes: &mut B, change: Sum) {
+    if F::NUMBER == 6 {
+        bytes.note_change(change);
+    }
+}
+
+/// SCTP's checksum covers its ports and no address. None is there yet in a packet of this machine
+/// that a device is to finish, and the finisher wants to find zero.
+#[inline(always)]
+fn fix_sctp<F: Header, B: Bytes>(
+    bytes: &mut B,
+    packet: &Packet<F>,
+    layout: &Layout,
+    to: Ports,
+) -> Option<()> {
+    let from = packet.key.ports;
+    let checksum: u32 = bytes.load(layout.transport + 8)?;
+    if from == to || checksum == 0 {
         return Some(());
     }
+    // It covers the whole message, whose length the first fragment does not know.
+    if packet.shape == shape::FIRST_FRAGMENT {
+        return None;
+    }
     let length = layout.end.wrapping_sub(layout.transport) & 0xffff;
-    let checksum: u32 = bytes.load(layout.transport + 8)?;
     let checksum = bytes.sctp_checksum_after(checksum, from.0, to.0, length);
     bytes.store(layout.transport + 8, checksum)
 }

@@ -75,6 +75,18 @@ pub fn sendmsg<F: Family, T: Sockets<F>>(
             addr: found.addr,
             port: found.port(),
         };
+        // Another frontend with the same backend may have had the last answer.
+        let told = SocketKey {
+            cookie: dial.cookie,
+            addr: choice.addr,
+            port_proto: peer.port_proto,
+        };
+        if tables
+            .socket(&told)
+            .is_none_or(|told| told.addr != dial.addr)
+        {
+            remember(dial, tables, choice);
+        }
         return code::TRANSLATE;
     }
     let verdict = select(&dial.frontend(), tables, choice);

@@ -41,12 +41,15 @@ abi_type! {
 
     /// A flow as one of its packets has it.
     pub struct FlowKey<F: Family> {
+        /// Index of the pod's device: what one pod sends says nothing of another's flows, whatever
+        /// source address it gives itself.
+        pub endpoint: u32,
         pub source: F::Addr,
         pub destination: F::Addr,
         pub ports: Ports,
         /// Protocol number.
         pub proto: u32,
-    } size 16, 40;
+    } size 20, 44;
 
     /// What becomes of the packets of a flow: the whole tuple they leave with.
     pub struct Flow<F: Family> {
@@ -74,12 +77,14 @@ abi_type! {
 
     /// A datagram whose fragments follow each other.
     pub struct FragmentKey<F: Family> {
+        /// As in `FlowKey`.
+        pub endpoint: u32,
         pub source: F::Addr,
         pub destination: F::Addr,
         /// The identification as loaded: 16 bits (IPv4) or 32 (IPv6).
         pub id: u32,
         pub proto: u32,
-    } size 16, 40;
+    } size 20, 44;
 
     /// A socket, by cookie, and one side of a translation made at it.
     pub struct SocketKey<F: Family> {
@@ -122,14 +127,16 @@ pub struct Fragment {
     pub ports: Ports,
     /// Bytes of the datagram that the first fragment covers: a later one may not start before.
     pub covered: u32,
+    /// When it passed, as in `Flow`: identifications are used again.
+    pub seen_s: u32,
 }
 
-const _: () = assert!(size_of::<Fragment>() == 8);
+const _: () = assert!(size_of::<Fragment>() == 12);
 
 // SAFETY: `repr(C)`, four `u32` words.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Frontend {}
-// SAFETY: `repr(C)`, two `u32` words.
+// SAFETY: `repr(C)`, three `u32` words.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Fragment {}
 // SAFETY: `repr(transparent)` over one `u32` word.
@@ -227,8 +234,7 @@ tables! {
 
 impl Kind {
     /// The map's flags. Hashes that the agent writes are not allocated in advance: their entries
-    /// are few against their capacity, and one that is replaced is not handed out again at once
-    /// while a program still reads it.
+    /// are few against their capacity.
     pub const fn flags(self) -> u32 {
         /// `BPF_F_NO_PREALLOC` of the kernel's UAPI.
         const NO_PREALLOC: u32 = 1;
@@ -303,6 +309,7 @@ impl<F: Family> FlowKey<F> {
     #[inline(always)]
     pub const fn swapped(&self) -> Self {
         Self {
+            endpoint: self.endpoint,
             source: self.destination,
             destination: self.source,
             ports: self.ports.swapped(),

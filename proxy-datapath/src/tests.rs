@@ -103,6 +103,7 @@ fn tables() -> Tables {
 
 fn query(tables: &mut Tables) -> (u32, Rewrite<Ipv4>) {
     let key = FlowKey {
+        endpoint: 4,
         source: addr(5),
         destination: VIP,
         ports: Ports::new(Port::new(4000), Port::new(53)),

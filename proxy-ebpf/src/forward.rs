@@ -75,6 +75,7 @@ fn run<F: Store + Header, const FROM_POD: bool>(mut bytes: SkbBytes) -> i32 {
     };
     *packet = Packet::default();
     *layout = Layout::default();
+    packet.key.endpoint = bytes.ifindex();
     parse(&bytes, packet, layout);
     let (packet, layout) = (converge(packet), converge(layout));
 

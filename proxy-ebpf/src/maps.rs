@@ -147,7 +147,7 @@ pub(crate) fn count(direction: Direction, code: u32) {
 impl<F: Store> Services<F> for KernelTables {
     #[inline(always)]
     fn frontend(&self, key: &FrontendKey<F>) -> Option<Frontend> {
-        // SAFETY: copied out at once; an entry replaced meanwhile stays readable.
+        // SAFETY: copied out at once; memory of an entry stays an entry's until this program ends.
         unsafe { F::frontends().get(key) }.copied()
     }
 
@@ -177,8 +177,8 @@ impl<F: Store> Flows<F> for KernelTables {
     #[inline(always)]
     fn flow(&mut self, key: &FlowKey<F>) -> Option<&mut Flow<F>> {
         let flow = F::flows().get_ptr_mut(key)?;
-        // SAFETY: an entry evicted meanwhile stays readable and writable until this program ends;
-        // two CPUs may write the same words, each of them whole.
+        // SAFETY: the memory stays an entry's until this program ends. It may become another flow's
+        // if this one is evicted in between; what is written then is a time and a flag.
         Some(unsafe { &mut *flow })
     }
 

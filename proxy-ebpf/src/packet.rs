@@ -42,12 +42,21 @@ impl SkbBytes {
         let bytes = Self { skb: ctx.skb.skb };
         let linear = bytes.data_end().wrapping_sub(bytes.data()) as u32;
         let length = bytes.length();
-        if linear < HEADERS && linear < length {
+        // A packet of several segments has its headers in one piece, and what follows may be segments
+        // of their own, which a pull would tear apart.
+        if bytes.is_single() && linear < HEADERS && linear < length {
             let wanted = if length < HEADERS { length } else { HEADERS };
             // SAFETY: `skb` is the program's context. On failure the loads below see what there is.
             unsafe { bpf_skb_pull_data(bytes.skb, wanted) };
         }
         bytes
+    }
+
+    #[inline(always)]
+    fn is_single(&self) -> bool {
+        // SAFETY: `skb` is the program's context.
+        let segment = unsafe { (*self.skb).gso_size };
+        segment == 0
     }
 
     pub(crate) const fn skb(&self) -> *mut __sk_buff {

@@ -193,15 +193,15 @@ impl Agent {
                     self.devices = Some(devices.borrow_and_update().clone());
                     self.attach();
                 }
-                count = events.recv_many(&mut batch, BATCH_MAX) => {
-                    if count > 0 {
-                        self.handle(&mut batch);
-                    }
-                }
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.retry_at = None;
                     self.attach();
                     self.program();
+                }
+                count = events.recv_many(&mut batch, BATCH_MAX) => {
+                    if count > 0 {
+                        self.handle(&mut batch);
+                    }
                 }
             }
         }

@@ -93,6 +93,10 @@ impl Programmer {
         let ops = plan(&self.actual, self.compiler.desired(), &changes);
         let renamed = first || rename(&ops, &self.actual);
         let done = self.apply(&ops, changes);
+        if first {
+            // Filled in ascending order, the maps' nodes are half empty.
+            self.actual.pack();
+        }
         if renamed && let Err(error) = self.names.update(&names(&self.compiler)) {
             warn!("cannot keep the names of service ids: {error}");
         }
@@ -173,8 +177,8 @@ impl Programmer {
         false
     }
 
-    /// The addresses of UDP backends that these operations remove.
-    fn udp_backends_that_go(&self, ops: &[Op]) -> BTreeSet<SocketAddr> {
+    /// The UDP backends that these operations remove, with their ids.
+    fn udp_backends_that_go(&self, ops: &[Op]) -> BTreeSet<(SocketAddr, u32)> {
         ops.iter()
             .filter_map(|op| match op {
                 Op::V4(op) => udp_backend_that_goes(&self.actual.v4, op),
@@ -185,13 +189,15 @@ impl Programmer {
     }
 
     /// Ends the host's UDP sockets that were led to these backends (services.md 111).
-    fn end_sockets(&mut self, gone: &BTreeSet<SocketAddr>) {
+    /// Those that were led to the same address through another frontend stay.
+    fn end_sockets(&mut self, gone: &BTreeSet<(SocketAddr, u32)>) {
         if gone.is_empty() {
             return;
         }
+        let addrs: BTreeSet<SocketAddr> = gone.iter().map(|(addr, _)| *addr).collect();
         let ended = self
             .tables
-            .udp_sockets(|backend| gone.contains(&backend))
+            .udp_sockets(|backend, id| gone.contains(&(backend, id)))
             .map_err(anyhow::Error::from)
             .and_then(|translated| {
                 let cookies: BTreeSet<u64> =
@@ -201,7 +207,7 @@ impl Programmer {
                 }
                 Ok(self
                     .sockets
-                    .destroy(gone, |cookie| cookies.contains(&cookie))?)
+                    .destroy(&addrs, |cookie| cookies.contains(&cookie))?)
             });
         match ended {
             Ok(0) => {}
@@ -230,15 +236,19 @@ impl Programmer {
 fn udp_backend_that_goes<F: Family>(
     actual: &FamilyState<F>,
     op: &FamilyOp<F>,
-) -> Option<SocketAddr> {
+) -> Option<(SocketAddr, u32)> {
     let FamilyOp::Backend { id, value } = op else {
         return None;
     };
     let before = actual.backends.get(id)?;
     let replaced = value
         .is_none_or(|after| after.addr != before.addr || after.port_proto != before.port_proto);
-    (replaced && before.proto() == proto::UDP)
-        .then(|| SocketAddr::new(before.addr.into(), before.port().host()))
+    (replaced && before.proto() == proto::UDP).then(|| {
+        (
+            SocketAddr::new(before.addr.into(), before.port().host()),
+            *id,
+        )
+    })
 }
 
 /// The service that an operation writes an entry for.

@@ -83,10 +83,10 @@ impl BpfTables {
         Ok(counters)
     }
 
-    /// The UDP sockets that were led to a backend of which `gone` is true.
+    /// The UDP sockets that were led to a backend of which `gone` is true, by address and id.
     pub fn udp_sockets(
         &self,
-        mut gone: impl FnMut(SocketAddr) -> bool,
+        mut gone: impl FnMut(SocketAddr, u32) -> bool,
     ) -> Result<Vec<HostSocket>, Error> {
         let mut sockets = Vec::new();
         self.udp_sockets_of::<Ipv4>(&mut gone, &mut sockets)?;
@@ -96,16 +96,16 @@ impl BpfTables {
 
     fn udp_sockets_of<F: FamilyTables>(
         &self,
-        gone: &mut dyn FnMut(SocketAddr) -> bool,
+        gone: &mut dyn FnMut(SocketAddr, u32) -> bool,
         sockets: &mut Vec<HostSocket>,
     ) -> Result<(), Error> {
-        F::maps(self).sockets.for_each(|key, _| {
+        F::maps(self).sockets.for_each(|key, peer| {
             let way_back = key.port_proto & TO_BACKEND == 0;
             if !way_back || proto_of(key.port_proto) != proto::UDP {
                 return;
             }
             let backend = SocketAddr::new(key.addr.into(), port_of(key.port_proto).host());
-            if gone(backend) {
+            if gone(backend, peer.backend) {
                 let [low, high] = key.cookie.map(u64::from);
                 sockets.push(HostSocket {
                     cookie: high << 32 | low,
@@ -271,7 +271,7 @@ mod tests {
                 .is_empty()
         );
         let backend = SocketAddr::new(addr.into(), 53);
-        let found = tables.udp_sockets(|addr| addr == backend).unwrap();
+        let found = tables.udp_sockets(|addr, _| addr == backend).unwrap();
         assert_eq!(
             found,
             [HostSocket {

@@ -29,6 +29,7 @@ fn ports(source: u16, destination: u16) -> Ports {
 #[test]
 fn a_flow_is_both_of_its_tuples() {
     let key = FlowKey::<Ipv4> {
+        endpoint: 4,
         source: CLIENT.into(),
         destination: VIP.into(),
         ports: ports(40, 53),
@@ -98,6 +99,7 @@ fn a_socket_remembers_either_side() {
 #[test]
 fn a_fragment_names_its_datagram() {
     let key = FragmentKey::<Ipv6> {
+        endpoint: 4,
         source: Ipv6Addr::LOCALHOST.into(),
         destination: Ipv6Addr::UNSPECIFIED.into(),
         id: 0x0102_0304_u32.to_be(),
@@ -106,6 +108,7 @@ fn a_fragment_names_its_datagram() {
     let fragment = Fragment {
         ports: ports(4000, 53),
         covered: 1448,
+        seen_s: 1,
     };
     check(
         &Row::fragment(&key, &fragment),

@@ -65,6 +65,8 @@ fn packet<F: Family>(question: &Question) -> Option<Packet<F>> {
     let destination = F::from_ip(question.to.addr())?;
     Some(Packet {
         key: FlowKey {
+            // No flow of another pod is in the way: the tables of a trace have none.
+            endpoint: 0,
             source,
             destination,
             ports,
