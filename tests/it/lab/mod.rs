@@ -1,8 +1,8 @@
 //! What holds over real packets: the agents of a lab of network namespaces, their programs and
 //! maps, and clients that only see who answers.
 //!
-//! A client *hooked* is translated at its socket where that is possible, one *unhooked* has only its
-//! packets translated, as in a sandboxed runtime.
+//! A client *hooked* is translated at its socket where that is possible; one *unhooked* has only
+//! its packets translated, as in a sandboxed runtime.
 
 mod bad_input;
 mod devices;

@@ -12,7 +12,7 @@ use crate::scenario::objects::Objects;
 
 use super::{Lab, agent::Agent, device_of, process::wait_for};
 
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 const MARKER_ADDR: &str = "10.96.255.254";
 const MARKER_PORT_BASE: u16 = 10_000;
 /// In the order of names, the last file, and its objects the last of their kinds.

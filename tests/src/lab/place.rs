@@ -158,7 +158,7 @@ impl Place {
 
     pub(super) fn make_cgroups(&self) -> Result<()> {
         for path in [&self.cgroup, &self.unhooked] {
-            super::make_cgroup(path)?;
+            super::build::make_cgroup(path)?;
         }
         Ok(())
     }

@@ -2,9 +2,10 @@
 //! has such lines, over the lab.
 //!
 //! `# ` lines first, the first of them one sentence; then sections, each under a `-- name --`:
-//! `objects` (`objects.rs`), `FILE.yaml` (the file itself), `maps`, `diagnostics`, `packets`
-//! (`packet.rs`), `lab` (`call.rs`). `-- step TITLE --` begins the next step, whose objects amend those before.
-//! `-- restart --` says that the agent starts anew before the step, with the maps as they were.
+//! `objects` (`objects`), `FILE.yaml` (the file itself), `maps`, `diagnostics`, `packets`
+//! (`packet.rs`), `lab` (`call.rs`). `-- step TITLE --` begins the next step, whose objects amend
+//! those before. `-- restart --` says that the agent starts anew before the step, with the maps as
+//! they were.
 
 pub mod call;
 pub mod objects;

@@ -1,11 +1,11 @@
 //! Packet notation: `POD out|in PACKET => PACKET pass|redirect`, or `=> reject`, `=> drop REASON`.
 //!
 //! A packet is `SOURCE > DESTINATION KIND`, where KIND is TCP flags (`S`, `SA`, `FA` …), `udp`,
-//! `sctp`, `echo`, or an ICMP error `unreachable [PACKET]` or `too-big [PACKET]` with the packet it
-//! quotes; then options: `len=BYTES` of payload, `id=N` and `offset=BYTES` and `more` of a fragment,
-//! `no-checksum`, `options` for IP options or an extension header, `cut=BYTES` for a packet that ends
-//! so many bytes after its IP header. Checksums and lengths are always
-//! checked and never mentioned.
+//! `sctp`, `echo`, or an ICMP error `unreachable [PACKET]` or `too-big [PACKET]` with the packet
+//! it quotes; then options: `len=BYTES` of payload, `id=N` and `offset=BYTES` and `more` of a
+//! fragment, `no-checksum`, `options` for IP options or an extension header, `cut=BYTES` for a
+//! packet that ends so many bytes after its IP header. Checksums and lengths are always checked
+//! and never mentioned.
 
 use std::{fmt, net::SocketAddr};
 

@@ -1,9 +1,9 @@
 //! Objects in one line each, and the Kubernetes objects that they stand for.
 //!
 //! - `node NAME ADDR... [zone=ZONE]`: the first node is the one that the tables are compiled for.
-//! - `pod [NAMESPACE/]NAME ADDR... [LABEL=VALUE...] [on=NODE] [FLAG...]`: without `on`, on the first
-//!   node. Flags: `unready`, `terminating`, `ready` (although terminating), `serving` (although
-//!   unready), `hostnetwork`, `finished`.
+//! - `pod [NAMESPACE/]NAME ADDR... [LABEL=VALUE...] [on=NODE] [FLAG...]`: without `on`, on the
+//!   first node. Flags: `unready`, `terminating`, `ready` (although terminating), `serving`
+//!   (although unready), `hostnetwork`, `finished`.
 //! - `service NAMESPACE/NAME ADDR[,ADDR] [NAME:]PORT/PROTO->TARGET... [LABEL=VALUE...]` and the
 //!   fields `type`, `internal`, `affinity`, `created`. Its slices are derived from its pods, one for
 //!   each family, as the endpointslice controller would.
