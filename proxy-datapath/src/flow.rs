@@ -7,9 +7,10 @@
 
 use crate::{
     family::{Family, proto},
+    fragment::{later_fragment, remember_fragment},
     frontend::{Choice, backend, select},
     packet::{Packet, Rewrite, shape, tcp},
-    tables::{Flow, FlowKey, Flows, Fragment, FragmentKey, FrontendKey, port_proto},
+    tables::{Flow, FlowKey, Flows, FrontendKey, port_proto},
     verdict::{DropReason, code},
 };
 
@@ -28,9 +29,6 @@ pub const REPLY: u32 = 1 << 4;
 pub const UDP_IDLE_S: u32 = 120;
 /// A TCP connection that was silent for this long makes way for another with its tuple.
 pub const TCP_IDLE_S: u32 = 60;
-/// The fragments of a datagram follow each other within this time (RFC 8200, 4.5, allows 60 s); after
-/// it, the same identification is another datagram's.
-pub const FRAGMENT_S: u32 = 30;
 
 /// Decides over a packet that a pod sends.
 #[inline(always)]
@@ -142,7 +140,7 @@ fn forget<F: Family, T: Flows<F>>(key: &FlowKey<F>, reply: &Flow<F>, tables: &mu
 
 /// The key under which a pod sends to the frontend that this entry leads back to.
 #[inline(always)]
-fn forward_key<F: Family>(key: &FlowKey<F>, reply: &Flow<F>) -> FlowKey<F> {
+const fn forward_key<F: Family>(key: &FlowKey<F>, reply: &Flow<F>) -> FlowKey<F> {
     FlowKey {
         endpoint: key.endpoint,
         source: reply.destination,
@@ -180,7 +178,7 @@ fn keeps_backend<F: Family, T: Flows<F>>(
 
 /// Follows the entry of a flow, if there is one for this direction.
 #[inline(always)]
-fn established<F: Family, T: Flows<F>>(
+pub(crate) fn established<F: Family, T: Flows<F>>(
     key: &FlowKey<F>,
     packet: &Packet<F>,
     tables: &mut T,
@@ -272,8 +270,8 @@ fn create<F: Family, T: Flows<F>>(
         proto: key.proto,
     };
     let reply = if hairpin { outside.swapped() } else { outside };
-    // Another frontend's flow with the same port and backend: its answers cannot be told apart, so it
-    // gives way as one does to a flow without a frontend.
+    // Another frontend's flow with the same port and backend: its answers cannot be told apart, so
+    // it gives way as one does to a flow without a frontend.
     if let Some(other) = tables.flow(&reply) {
         let other = *other;
         if key.proto == proto::UDP && other.source != key.destination {
@@ -291,79 +289,6 @@ fn create<F: Family, T: Flows<F>>(
         return DropReason::FlowNotStored.code();
     }
     translated(flow.flags)
-}
-
-/// After the decision: a translated first fragment leaves behind what the later ones lack
-/// (policy.md I4).
-#[inline(always)]
-fn remember_fragment<F: Family, T: Flows<F>>(
-    packet: &Packet<F>,
-    tables: &mut T,
-    verdict: u32,
-) -> u32 {
-    let translates = verdict == code::TRANSLATE || verdict == code::HAIRPIN;
-    if packet.shape != shape::FIRST_FRAGMENT || !translates {
-        return verdict;
-    }
-    let key = packet.fragment_key();
-    let seen_s = tables.now_s();
-    if first_fragment(&key, tables).is_some_and(|known| known.ports != packet.key.ports) {
-        return DropReason::FragmentOverlap.code();
-    }
-    let fragment = Fragment {
-        ports: packet.key.ports,
-        covered: packet.fragment_end,
-        seen_s,
-    };
-    if tables.insert_fragment(&key, &fragment) {
-        verdict
-    } else {
-        DropReason::FlowNotStored.code()
-    }
-}
-
-/// What the first fragment of a datagram left behind, if it is the same datagram.
-#[inline(always)]
-fn first_fragment<F: Family, T: Flows<F>>(key: &FragmentKey<F>, tables: &T) -> Option<Fragment> {
-    let known = tables.fragment(key)?;
-    (tables.now_s().saturating_sub(known.seen_s) <= FRAGMENT_S).then_some(known)
-}
-
-/// A fragment without ports follows its first one; it is never guessed.
-#[inline(always)]
-fn later_fragment<F: Family, T: Flows<F>>(
-    packet: &Packet<F>,
-    tables: &mut T,
-    rewrite: &mut Rewrite<F>,
-    direction: u32,
-) -> u32 {
-    let Some(first) = first_fragment(&packet.fragment_key(), tables) else {
-        if direction == FORWARD {
-            return refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst);
-        }
-        return code::PASS;
-    };
-    if packet.fragment_start < first.covered {
-        return DropReason::FragmentOverlap.code();
-    }
-    let own = FlowKey {
-        ports: first.ports,
-        ..packet.key
-    };
-    let key = if direction == FORWARD {
-        own
-    } else {
-        own.swapped()
-    };
-    match established(&key, packet, tables, rewrite, direction) {
-        // The reply of a backend on this node leaves it here with the tuple that it has at its
-        // client's device, where its first fragment was remembered.
-        code::PASS if direction == FORWARD => {
-            refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst)
-        }
-        code::PASS => DropReason::FragmentWithoutFirst.code(),
-        verdict => verdict,
-    }
 }
 
 /// An ICMP error follows the flow whose packet it quotes (services.md 52, 77); `rewrite` is the
@@ -389,7 +314,7 @@ fn icmp_error<F: Family, T: Flows<F>>(
 
 /// A packet whose ports cannot be known is dropped if it may be for a frontend.
 #[inline(always)]
-fn refuse_for_vip<F: Family, T: Flows<F>>(
+pub(crate) fn refuse_for_vip<F: Family, T: Flows<F>>(
     packet: &Packet<F>,
     tables: &T,
     reason: DropReason,

@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod family;
 pub mod flow;
+pub mod fragment;
 pub mod frontend;
 pub mod header;
 pub mod packet;

@@ -84,7 +84,7 @@ fn to_pod(ctx: TcContext) -> i32 {
 /// "infinite loop detected" or "last insn is not an exit or jmp".
 #[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+const fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 

@@ -42,8 +42,8 @@ impl SkbBytes {
         let bytes = Self { skb: ctx.skb.skb };
         let linear = bytes.data_end().wrapping_sub(bytes.data()) as u32;
         let length = bytes.length();
-        // A packet of several segments has its headers in one piece, and what follows may be segments
-        // of their own, which a pull would tear apart.
+        // A packet of several segments has its headers in one piece, and what follows may be
+        // segments of their own, which a pull would tear apart.
         if bytes.is_single() && linear < HEADERS && linear < length {
             let wanted = if length < HEADERS { length } else { HEADERS };
             // SAFETY: `skb` is the program's context. On failure the loads below see what there is.

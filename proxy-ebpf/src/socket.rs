@@ -1,7 +1,7 @@
 //! The socket hooks' contexts: who dials what, and what the socket is told.
 #![expect(unsafe_code, reason = "the context is reached through a pointer")]
 
-use core::ptr::{addr_of, addr_of_mut};
+use core::mem::offset_of;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -73,7 +73,7 @@ pub(crate) fn name6(ctx: &SockAddrContext) -> i32 {
     let addr = addr6(ctx);
     if let Some(mapped) = addr.v4_mapped() {
         if let Some(peer) = dialled::<Ipv4>(ctx, mapped) {
-            set_addr6_word::<3>(ctx, peer.0.0);
+            store(ctx, word6(3), peer.0.0);
             set_port(ctx, peer.1);
         }
     } else if let Some(peer) = dialled::<Ipv6>(ctx, addr) {
@@ -101,7 +101,7 @@ fn dial6(ctx: &SockAddrContext, call: Call) -> i32 {
         let mut choice = Choice::<Ipv4>::default();
         let verdict = decide(ctx, mapped, call, &mut choice);
         if verdict == code::TRANSLATE {
-            set_addr6_word::<3>(ctx, choice.addr.0);
+            store(ctx, word6(3), choice.addr.0);
             set_port(ctx, choice.port);
         }
         return finish(ctx, verdict);
@@ -159,10 +159,8 @@ fn dial<F: Family>(ctx: &SockAddrContext, addr: F::Addr) -> Dial<F> {
         // SAFETY: the program's context.
         unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
     };
-    // SAFETY: a field of the program's context.
-    let kind = unsafe { addr_of!((*ctx.sock_addr).type_).read_volatile() };
-    // SAFETY: as above.
-    let number = unsafe { addr_of!((*ctx.sock_addr).protocol).read_volatile() };
+    let kind = load(ctx, offset_of!(bpf_sock_addr, type_));
+    let number = load(ctx, offset_of!(bpf_sock_addr, protocol));
     // A raw socket's protocol has no ports.
     let proto = match (kind, number) {
         (SOCK_STREAM, proto::TCP) => proto::TCP,
@@ -185,64 +183,68 @@ fn is_host(ctx: &SockAddrContext) -> u32 {
     u32::from(cookie == HOST_NETNS_COOKIE.load())
 }
 
-// VERIFIER: volatile words, or LLVM joins them into accesses that the context does not have
-// ("invalid bpf_context access").
-
 #[inline(always)]
 fn addr4(ctx: &SockAddrContext) -> Addr4 {
-    // SAFETY: a field of the program's context.
-    Addr4(unsafe { addr_of!((*ctx.sock_addr).user_ip4).read_volatile() })
-}
-
-#[inline(always)]
-fn addr6(ctx: &SockAddrContext) -> Addr6 {
-    let words: *const [u32; 4] = addr6_words(ctx.sock_addr);
-    let word = |index: usize| {
-        // SAFETY: a field of the program's context.
-        unsafe { words.cast::<u32>().wrapping_add(index).read_volatile() }
-    };
-    Addr6([word(0), word(1), word(2), word(3)])
-}
-
-#[inline(always)]
-fn addr6_words(sock_addr: *mut bpf_sock_addr) -> *mut [u32; 4] {
-    // SAFETY: a field of the program's context.
-    unsafe { addr_of_mut!((*sock_addr).user_ip6) }
-}
-
-/// The port, which the context has as a wide field in wire order.
-#[inline(always)]
-fn port(ctx: &SockAddrContext) -> Port {
-    // SAFETY: a field of the program's context.
-    let wide = unsafe { addr_of!((*ctx.sock_addr).user_port).read_volatile() };
-    Port::from_wire(wide as u16)
+    Addr4(load(ctx, offset_of!(bpf_sock_addr, user_ip4)))
 }
 
 #[inline(always)]
 fn set_addr4(ctx: &SockAddrContext, addr: Addr4) {
-    // SAFETY: a writable field of the program's context.
-    unsafe { addr_of_mut!((*ctx.sock_addr).user_ip4).write_volatile(addr.0) };
+    store(ctx, offset_of!(bpf_sock_addr, user_ip4), addr.0);
+}
+
+/// Where the word of an IPv6 address stands.
+#[inline(always)]
+const fn word6(index: usize) -> usize {
+    offset_of!(bpf_sock_addr, user_ip6) + index * size_of::<u32>()
+}
+
+#[inline(always)]
+fn addr6(ctx: &SockAddrContext) -> Addr6 {
+    let word = |index| load(ctx, word6(index));
+    Addr6([word(0), word(1), word(2), word(3)])
 }
 
 #[inline(always)]
 fn set_addr6(ctx: &SockAddrContext, addr: Addr6) {
     let [first, second, third, fourth] = addr.0;
-    set_addr6_word::<0>(ctx, first);
-    set_addr6_word::<1>(ctx, second);
-    set_addr6_word::<2>(ctx, third);
-    set_addr6_word::<3>(ctx, fourth);
+    store(ctx, word6(0), first);
+    store(ctx, word6(1), second);
+    store(ctx, word6(2), third);
+    store(ctx, word6(3), fourth);
 }
 
+/// The port, which the context has as a wide field in wire order.
 #[inline(always)]
-fn set_addr6_word<const INDEX: usize>(ctx: &SockAddrContext, word: u32) {
-    let place = addr6_words(ctx.sock_addr).cast::<u32>().wrapping_add(INDEX);
-    // SAFETY: a writable field of the program's context.
-    unsafe { place.write_volatile(word) };
+fn port(ctx: &SockAddrContext) -> Port {
+    Port::from_wire(load(ctx, offset_of!(bpf_sock_addr, user_port)) as u16)
 }
 
 #[inline(always)]
 fn set_port(ctx: &SockAddrContext, port: Port) {
-    let wide = u32::from(port.wire());
-    // SAFETY: a writable field of the program's context.
-    unsafe { addr_of_mut!((*ctx.sock_addr).user_port).write_volatile(wide) };
+    store(
+        ctx,
+        offset_of!(bpf_sock_addr, user_port),
+        port.wire().into(),
+    );
+}
+
+// VERIFIER: volatile words, or LLVM joins them into accesses that the context does not have
+// ("invalid bpf_context access").
+
+#[inline(always)]
+fn load(ctx: &SockAddrContext, offset: usize) -> u32 {
+    // SAFETY: a field of the program's context.
+    unsafe { field(ctx, offset).read_volatile() }
+}
+
+#[inline(always)]
+fn store(ctx: &SockAddrContext, offset: usize, word: u32) {
+    // SAFETY: a field of the program's context; the verifier knows which may be written.
+    unsafe { field(ctx, offset).write_volatile(word) };
+}
+
+#[inline(always)]
+const fn field(ctx: &SockAddrContext, offset: usize) -> *mut u32 {
+    ctx.sock_addr.cast::<u8>().wrapping_add(offset).cast()
 }

@@ -1,8 +1,8 @@
 //! The scenarios' packets, run through the loaded programs byte for byte.
 //!
-//! How: each step's objects are compiled and written to the programs' maps; each packet line is built
-//! as a frame, run with BPF_PROG_TEST_RUN, and compared with the frame that the line expects. Flows
-//! live on from line to line and step to step, so that a reply follows its packet.
+//! How: each step's objects are compiled and written to the programs' maps; each packet line is
+//! built as a frame, run with BPF_PROG_TEST_RUN, and compared with the frame that the line
+//! expects. Flows live on from line to line and step to step, so that a reply follows its packet.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

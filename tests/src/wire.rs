@@ -86,7 +86,7 @@ fn ip(packet: &Packet) -> Vec<u8> {
 fn fragment4(fragment: Option<Fragment>) -> (u16, u16) {
     fragment.map_or((0, 0x4000), |Fragment { id, offset, more }| {
         let id = u16::try_from(id).expect("an IPv4 identification has 16 bits");
-        (id, u16::from(more) << 13 | offset / 8)
+        (id, (u16::from(more) << 13) | (offset / 8))
     })
 }
 
@@ -110,7 +110,7 @@ fn extensions6(packet: &Packet, protocol: u8) -> (u8, Vec<u8>) {
     (next, bytes)
 }
 
-fn protocol(kind: &Kind, source: SocketAddr) -> u8 {
+const fn protocol(kind: &Kind, source: SocketAddr) -> u8 {
     match kind {
         Kind::Tcp(_) => TCP,
         Kind::Udp => UDP,

@@ -263,12 +263,12 @@ impl Generator {
     }
 
     /// Few, so that flows meet again.
-    fn client_port(&mut self) -> u16 {
+    const fn client_port(&mut self) -> u16 {
         4000 + self.below(8) as u16
     }
 
     /// SplitMix64.
-    fn below(&mut self, limit: usize) -> usize {
+    const fn below(&mut self, limit: usize) -> usize {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.state;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

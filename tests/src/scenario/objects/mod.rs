@@ -5,8 +5,8 @@
 //!   first node. Flags: `unready`, `terminating`, `ready` (although terminating), `serving`
 //!   (although unready), `hostnetwork`, `finished`.
 //! - `service NAMESPACE/NAME ADDR[,ADDR] [NAME:]PORT/PROTO->TARGET... [LABEL=VALUE...]` and the
-//!   fields `type`, `internal`, `affinity`, `created`. Its slices are derived from its pods, one for
-//!   each family, as the endpointslice controller would.
+//!   fields `type`, `internal`, `external`, `affinity`, `created`. Its slices are derived from its
+//!   pods, one for each family, as the endpointslice controller would.
 //! - `delete KIND NAME` takes one back.
 
 mod node;

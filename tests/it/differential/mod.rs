@@ -1,8 +1,8 @@
 //! The same random packets through the host's decision and through the loaded programs: verdict and
 //! bytes must be equal, packet after packet, with the flows that both remember.
 //!
-//! Every frontend has a single backend, so that chance has no say. `DIFFERENTIAL_SEED` repeats a run,
-//! `DIFFERENTIAL_PACKETS` makes it longer.
+//! Every frontend has a single backend, so that chance has no say. `DIFFERENTIAL_SEED` repeats a
+//! run, `DIFFERENTIAL_PACKETS` makes it longer.
 
 mod generator;
 mod host;

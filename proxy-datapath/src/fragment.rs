@@ -1,0 +1,87 @@
+//! Fragments: the first one is translated like a whole packet and leaves its ports behind for the
+//! later ones, which have none (policy.md I4). A fragment is never guessed.
+
+use crate::{
+    family::Family,
+    flow::{FORWARD, established, refuse_for_vip},
+    packet::{Packet, Rewrite, shape},
+    tables::{FlowKey, Flows, Fragment, FragmentKey},
+    verdict::{DropReason, code},
+};
+
+/// The fragments of a datagram follow each other within this time (RFC 8200, 4.5, allows 60 s);
+/// after it, the same identification is another datagram's.
+pub const FRAGMENT_S: u32 = 30;
+
+/// After the decision: a translated first fragment leaves behind what the later ones lack
+/// (policy.md I4).
+#[inline(always)]
+pub(crate) fn remember_fragment<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    verdict: u32,
+) -> u32 {
+    let translates = verdict == code::TRANSLATE || verdict == code::HAIRPIN;
+    if packet.shape != shape::FIRST_FRAGMENT || !translates {
+        return verdict;
+    }
+    let key = packet.fragment_key();
+    let seen_s = tables.now_s();
+    if first_fragment(&key, tables).is_some_and(|known| known.ports != packet.key.ports) {
+        return DropReason::FragmentOverlap.code();
+    }
+    let fragment = Fragment {
+        ports: packet.key.ports,
+        covered: packet.fragment_end,
+        seen_s,
+    };
+    if tables.insert_fragment(&key, &fragment) {
+        verdict
+    } else {
+        DropReason::FlowNotStored.code()
+    }
+}
+
+/// What the first fragment of a datagram left behind, if it is the same datagram.
+#[inline(always)]
+fn first_fragment<F: Family, T: Flows<F>>(key: &FragmentKey<F>, tables: &T) -> Option<Fragment> {
+    let known = tables.fragment(key)?;
+    (tables.now_s().saturating_sub(known.seen_s) <= FRAGMENT_S).then_some(known)
+}
+
+/// A fragment without ports follows its first one; it is never guessed.
+#[inline(always)]
+pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
+    packet: &Packet<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+    direction: u32,
+) -> u32 {
+    let Some(first) = first_fragment(&packet.fragment_key(), tables) else {
+        if direction == FORWARD {
+            return refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst);
+        }
+        return code::PASS;
+    };
+    if packet.fragment_start < first.covered {
+        return DropReason::FragmentOverlap.code();
+    }
+    let own = FlowKey {
+        ports: first.ports,
+        ..packet.key
+    };
+    let key = if direction == FORWARD {
+        own
+    } else {
+        own.swapped()
+    };
+    match established(&key, packet, tables, rewrite, direction) {
+        // The reply of a backend on this node leaves it here with the tuple that it has at its
+        // client's device, where its first fragment was remembered.
+        code::PASS if direction == FORWARD => {
+            refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst)
+        }
+        code::PASS => DropReason::FragmentWithoutFirst.code(),
+        verdict => verdict,
+    }
+}
