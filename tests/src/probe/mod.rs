@@ -35,8 +35,6 @@ enum Command {
     Load(load::Args),
     /// Waits for the lab's process to end, however it ends, and removes what the lab made.
     Reap { id: String },
-    /// Removes the labs that were kept (`cargo xtask demo --keep`).
-    Down,
 }
 
 pub fn main() -> anyhow::Result<()> {
@@ -46,7 +44,6 @@ pub fn main() -> anyhow::Result<()> {
         Command::Client(args) => client::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Reap { id } => crate::lab::cleanup::reap(&id),
-        Command::Down => crate::lab::cleanup::remove_kept(),
     }
 }
 
