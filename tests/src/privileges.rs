@@ -26,5 +26,7 @@ pub fn skip(reason: &str) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("a test");
     // Written directly: the test harness would keep back what a passing test prints.
-    let _ = writeln!(io::stderr(), "skipped: {name}: {reason}");
+    // In one piece, so that other threads' lines stay out of it.
+    let line = format!("skipped: {name}: {reason}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
