@@ -7,7 +7,6 @@ use aya_ebpf::{helpers::generated::bpf_redirect, programs::TcContext};
 use proxy_datapath::{
     family::{Ipv4, Ipv6},
     flow,
-    packet::{Packet, Rewrite},
     parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
     rewrite::rewrite,
     verdict::{Direction, DropReason, code},
@@ -73,13 +72,13 @@ fn run<F: Store + Header, const FROM_POD: bool>(mut bytes: SkbBytes) -> i32 {
     else {
         return NEXT;
     };
-    *packet = Packet::default();
-    *layout = Layout::default();
+    // What an earlier packet left here is not cleared: a field is read only where this packet's
+    // shape, or its verdict, says that it was set.
     packet.key.endpoint = bytes.ifindex();
+    packet.tcp_flags = 0;
     parse(&bytes, packet, layout);
     let (packet, layout) = (converge(packet), converge(layout));
 
-    *new = Rewrite::of(&packet.key);
     let mut verdict = if FROM_POD {
         flow::from_pod(packet, &mut KernelTables, new)
     } else {
