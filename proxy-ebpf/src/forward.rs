@@ -7,7 +7,7 @@ use aya_ebpf::{helpers::generated::bpf_redirect, programs::TcContext};
 use proxy_datapath::{
     family::{Ipv4, Ipv6},
     flow,
-    parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
+    parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, parse},
     rewrite::rewrite,
     verdict::{Direction, DropReason, code},
     wire::Bytes,
