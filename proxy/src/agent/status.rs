@@ -1,5 +1,7 @@
 //! What the agent tells of itself.
 
+use std::path::Path;
+
 use tracing::warn;
 
 use super::Agent;
@@ -61,7 +63,10 @@ impl Agent {
     fn source_status(&self) -> SourceStatus {
         let (kind, location) = match &self.config.source {
             Source::Directory(directory) => ("directory", directory.display().to_string()),
-            Source::Api { servers, .. } => ("api", servers.join(",")),
+            Source::Api {
+                servers,
+                kubeconfig,
+            } => ("api", api_location(servers, kubeconfig.as_deref())),
         };
         SourceStatus {
             kind: kind.to_owned(),
@@ -111,4 +116,27 @@ fn endpoint(found: &Found) -> Option<Endpoint> {
         addresses: found.addrs.iter().copied().collect(),
         pod,
     })
+}
+
+/// Which API it is, in the words of who configured it.
+fn api_location(servers: &[String], kubeconfig: Option<&Path>) -> String {
+    match kubeconfig {
+        _ if !servers.is_empty() => servers.join(","),
+        Some(file) => file.display().to_string(),
+        None => "the pod's service account".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_is_named_as_it_was_configured() {
+        let servers = ["https://a".to_owned(), "https://b".to_owned()];
+        let file = Some(Path::new("/etc/kubeconfig"));
+        assert_eq!(api_location(&servers, file), "https://a,https://b");
+        assert_eq!(api_location(&[], file), "/etc/kubeconfig");
+        assert_eq!(api_location(&[], None), "the pod's service account");
+    }
 }
