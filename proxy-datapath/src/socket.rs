@@ -76,11 +76,7 @@ pub fn sendmsg<F: Family, T: Sockets<F>>(
             port: found.port(),
         };
         // Another frontend with the same backend may have had the last answer.
-        let told = SocketKey {
-            cookie: dial.cookie,
-            addr: choice.addr,
-            port_proto: peer.port_proto,
-        };
+        let told = way_back(dial, choice);
         if tables
             .socket(&told)
             .is_none_or(|told| told.addr != dial.addr)
@@ -114,17 +110,23 @@ pub fn dialled<F: Family, T: Sockets<F>>(dial: &Dial<F>, tables: &T) -> Option<S
 
 #[inline(always)]
 fn remember<F: Family, T: Sockets<F>>(dial: &Dial<F>, tables: &mut T, choice: &Choice<F>) {
-    let key = SocketKey {
-        cookie: dial.cookie,
-        addr: choice.addr,
-        port_proto: port_proto(choice.port, dial.proto),
-    };
+    let key = way_back(dial, choice);
     let peer = SocketPeer {
         addr: dial.addr,
         port_proto: port_proto(dial.port, dial.proto),
         backend: choice.id,
     };
     tables.insert_socket(&key, &peer);
+}
+
+/// The key under which the socket finds the frontend again that led it to this backend.
+#[inline(always)]
+const fn way_back<F: Family>(dial: &Dial<F>, choice: &Choice<F>) -> SocketKey<F> {
+    SocketKey {
+        cookie: dial.cookie,
+        addr: choice.addr,
+        port_proto: port_proto(choice.port, dial.proto),
+    }
 }
 
 // === impl Dial ===

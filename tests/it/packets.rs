@@ -4,7 +4,7 @@
 //! built as a frame, run with BPF_PROG_TEST_RUN, and compared with the frame that the line
 //! expects. Flows live on from line to line and step to step, so that a reply follows its packet.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result, ensure};
 use proxy_datapath::verdict::{Direction, Verdict};
@@ -12,7 +12,7 @@ use switchboard::{compile::Compiler, model::Cluster, plan::MapState, watch};
 use tests::{
     privileges,
     scenario::{
-        Scenario, Step,
+        self, Scenario, Step,
         packet::{Direction as Way, Expected, Kind, Options, Packet, PacketLine},
     },
     wire::{HOST_MAC, POD_MAC, frame},
@@ -30,7 +30,7 @@ fn packets_leave_as_the_scenarios_say() {
     }
     let mut failures = Vec::new();
     let mut lines = 0;
-    for file in scenario_files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))) {
+    for file in scenario::files() {
         let scenario = Scenario::read(&file).unwrap();
         lines += scenario
             .steps
@@ -154,18 +154,4 @@ fn icmp_checksum(frame: &[u8], v4: bool) -> u16 {
         .expect("a frame is short")
         .to_be_bytes();
     tests::wire::internet_checksum(&[&frame[22..54], &length, &[0, 0, 0, 58], &frame[54..]])
-}
-
-fn scenario_files(directory: &Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(scenario_files(&path));
-        } else if path.extension().is_some_and(|end| end == "txt") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
 }
