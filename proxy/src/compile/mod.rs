@@ -221,6 +221,8 @@ impl Compiler {
         changes: &mut Changes,
     ) -> Vec<ServicePortState> {
         let mut after = Vec::with_capacity(target.service.ports.len());
+        // A Service may have thousands of ports: the first that does not fit speaks for all.
+        let mut unfit: Option<(String, usize)> = None;
         for mut offer in offers(target.service, problems) {
             offer
                 .claims
@@ -244,10 +246,18 @@ impl Compiler {
                 }),
             };
             if let Err(no_room) = written {
-                self.unfit.insert(target.key.clone());
                 let ServicePort { port, protocol, .. } = offer.port;
-                problems.push(format!("port {port}/{protocol}: {no_room}"));
+                unfit
+                    .get_or_insert_with(|| (format!("port {port}/{protocol}: {no_room}"), 0))
+                    .1 += 1;
             }
+        }
+        if let Some((mut problem, ports)) = unfit {
+            self.unfit.insert(target.key.clone());
+            if ports > 1 {
+                problem.push_str(&format!("; {ports} of its ports do not fit"));
+            }
+            problems.push(problem);
         }
         after
     }

@@ -98,6 +98,31 @@ fn a_service_that_outgrows_the_table_keeps_its_old_set() {
 }
 
 #[test]
+fn many_ports_that_do_not_fit_are_one_diagnostic() {
+    let limits = Limits {
+        frontends: 2,
+        backends: 100,
+        slots: 100,
+    };
+    let mut node = TestNode::with_limits(synced_cluster(), limits);
+    let ports = [80, 81, 82, 83, 84].map(|number| port(&number.to_string(), Protocol::Tcp, number));
+    apply_service(
+        &mut node.cluster,
+        "web",
+        service(&["10.96.0.1"], ports.to_vec()),
+    );
+    node.pass();
+    assert_eq!(node.frontends().len(), 2);
+    assert_eq!(
+        node.diagnostics(),
+        [
+            "Service default/web: port 82/tcp: no room for 1 more frontends (ipv4), 0 are free; \
+             3 of its ports do not fit"
+        ]
+    );
+}
+
+#[test]
 fn a_full_family_does_not_keep_the_other_back() {
     let limits = Limits {
         frontends: 9,
