@@ -6,6 +6,8 @@
 
 mod programmer;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, io::IsTerminal as _, time::Duration};
 

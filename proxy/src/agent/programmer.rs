@@ -7,11 +7,14 @@ use std::{
 };
 
 use anyhow::Context;
-use proxy_datapath::family::{Family, proto};
+use proxy_datapath::{
+    family::{Family, proto},
+    tables::Backend,
+};
 use tracing::{debug, info, warn};
 
 use crate::{
-    attach::sockets::UdpSockets,
+    attach::{netlink, sockets::UdpSockets},
     compile::Compiler,
     model::{Cluster, Diagnostic},
     observe::{NameFile, names, rename, snapshot::Apply},
@@ -28,11 +31,15 @@ pub(super) struct Programmer {
     /// Rows of earlier passes that could not be written.
     unwritten: Changes,
     sockets: UdpSockets,
+    /// UDP backends that went, with their ids, until their sockets are ended.
+    gone: BTreeSet<(SocketAddr, u32)>,
+    /// Why sockets could not be ended in the last pass.
+    pub(super) sockets_error: Option<String>,
     /// What service ids stand for, for when this agent does not run.
     names: NameFile,
     /// Set by the first pass, which covers everything.
     begun: bool,
-    clock: Instant,
+    pub(super) clock: Instant,
     /// Diagnostics that the log has.
     logged: BTreeSet<Diagnostic>,
     /// Map writes that failed in the last pass.
@@ -59,6 +66,8 @@ impl Programmer {
             actual,
             unwritten: Changes::default(),
             sockets,
+            gone: BTreeSet::new(),
+            sockets_error: None,
             names,
             begun: false,
             clock: Instant::now(),
@@ -71,7 +80,7 @@ impl Programmer {
 
     /// Programs what changed; everything the first time. Before every first list is complete it
     /// does nothing, and what an earlier agent left stays in force (services.md 23). False if
-    /// something could not be written: call again later.
+    /// something could not be written, or a socket not ended: call again later.
     pub(super) fn pass(&mut self) -> bool {
         self.log_diagnostics();
         if !self.cluster.is_synced() {
@@ -142,10 +151,11 @@ impl Programmer {
     fn apply(&mut self, ops: &[Op], changes: Changes) -> bool {
         self.failed.clear();
         if ops.is_empty() {
-            return true;
+            return self.end_sockets();
         }
         let began = Instant::now();
-        let gone = self.udp_backends_that_go(ops);
+        let going = self.udp_backends_that_go(ops);
+        self.gone.extend(going);
         let failures = self.tables.apply(ops);
         let undone: HashSet<usize> = failures.iter().map(|failure| failure.place).collect();
         for (place, op) in ops.iter().enumerate() {
@@ -153,7 +163,7 @@ impl Programmer {
                 self.actual.apply(op);
             }
         }
-        self.end_sockets(&gone);
+        let ended = self.end_sockets();
         let (writes, failed) = ((ops.len() - failures.len()) as u64, failures.len() as u64);
         self.writes_total += writes;
         self.last_apply = Some(Apply {
@@ -164,7 +174,7 @@ impl Programmer {
         });
         debug!(writes, failed, elapsed = ?began.elapsed(), "programmed");
         if failures.is_empty() {
-            return true;
+            return ended;
         }
         self.failed = failures
             .iter()
@@ -188,32 +198,56 @@ impl Programmer {
             .collect()
     }
 
-    /// Ends the host's UDP sockets that were led to these backends (services.md 111).
-    /// Those that were led to the same address through another frontend stay.
-    fn end_sockets(&mut self, gone: &BTreeSet<(SocketAddr, u32)>) {
-        if gone.is_empty() {
-            return;
+    /// Ends the host's UDP sockets that were led to backends that went (services.md 111).
+    /// Those that were led to the same address through another frontend stay. False if some may
+    /// be left, which the next pass tries again.
+    fn end_sockets(&mut self) -> bool {
+        if self.gone.is_empty() {
+            return true;
         }
-        let addrs: BTreeSet<SocketAddr> = gone.iter().map(|(addr, _)| *addr).collect();
-        let ended = self
-            .tables
-            .udp_sockets(|backend, id| gone.contains(&(backend, id)))
-            .map_err(anyhow::Error::from)
-            .and_then(|translated| {
-                let cookies: BTreeSet<u64> =
-                    translated.iter().map(|socket| socket.cookie).collect();
-                if cookies.is_empty() {
-                    return Ok(0);
+        let actual = &self.actual;
+        self.gone
+            .retain(|(addr, id)| udp_backend(actual, *id, *addr) != Some(*addr));
+        match self.end_sockets_of_gone() {
+            Ok(sockets) => {
+                if sockets > 0 {
+                    info!(sockets, "ended udp sockets whose backend is gone");
                 }
-                Ok(self
-                    .sockets
-                    .destroy(&addrs, |cookie| cookies.contains(&cookie))?)
-            });
-        match ended {
-            Ok(0) => {}
-            Ok(sockets) => info!(sockets, "ended udp sockets whose backend is gone"),
-            Err(error) => warn!("cannot end udp sockets whose backend is gone: {error:#}"),
+                self.gone.clear();
+                self.sockets_error = None;
+                true
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                if self.sockets_error.as_ref() != Some(&reason) {
+                    warn!("cannot end udp sockets whose backend is gone: {reason}");
+                }
+                self.sockets_error = Some(reason);
+                // A kernel built without CONFIG_INET_DIAG_DESTROY will not learn it.
+                let is_hopeless = error
+                    .downcast_ref::<netlink::Error>()
+                    .is_some_and(|error| error.errno() == Some(libc::EOPNOTSUPP));
+                if is_hopeless {
+                    self.gone.clear();
+                }
+                is_hopeless
+            }
         }
+    }
+
+    fn end_sockets_of_gone(&mut self) -> anyhow::Result<usize> {
+        let gone = &self.gone;
+        let translated = self
+            .tables
+            .udp_sockets(|backend, id| gone.contains(&(backend, id)))?;
+        let cookies: BTreeSet<u64> = translated.iter().map(|socket| socket.cookie).collect();
+        if cookies.is_empty() {
+            return Ok(0);
+        }
+        let addrs = gone.iter().map(|(addr, _)| *addr).collect();
+        Ok(self
+            .sockets
+            .destroy(&addrs, |cookie| cookies.contains(&cookie))?)
     }
 
     /// Everything that is wrong with an object, whoever found it.
@@ -243,12 +277,22 @@ fn udp_backend_that_goes<F: Family>(
     let before = actual.backends.get(id)?;
     let replaced = value
         .is_none_or(|after| after.addr != before.addr || after.port_proto != before.port_proto);
-    (replaced && before.proto() == proto::UDP).then(|| {
-        (
-            SocketAddr::new(before.addr.into(), before.port().host()),
-            *id,
-        )
-    })
+    let addr = udp_addr(before).filter(|_| replaced)?;
+    Some((addr, *id))
+}
+
+/// The UDP backend of this id, in the family of `like`.
+fn udp_backend(actual: &MapState, id: u32, like: SocketAddr) -> Option<SocketAddr> {
+    if like.is_ipv4() {
+        udp_addr(actual.v4.backends.get(&id)?)
+    } else {
+        udp_addr(actual.v6.backends.get(&id)?)
+    }
+}
+
+fn udp_addr<F: Family>(backend: &Backend<F>) -> Option<SocketAddr> {
+    let addr = || SocketAddr::new(backend.addr.into(), backend.port().host());
+    (backend.proto() == proto::UDP).then(addr)
 }
 
 /// The service that an operation writes an entry for.

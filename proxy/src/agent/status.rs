@@ -96,6 +96,12 @@ impl Agent {
                 reason,
             });
         }
+        if let Some(reason) = &self.programmer.sockets_error {
+            problems.push(Problem {
+                object: "udp sockets".to_owned(),
+                reason: format!("cannot end those whose backend is gone: {reason}"),
+            });
+        }
         problems
     }
 }

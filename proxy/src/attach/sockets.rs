@@ -28,13 +28,14 @@ impl UdpSockets {
     }
 
     /// Ends the sockets that are connected to one of these backends and whose cookie is
-    /// `translated`: who has dialled a backend's own address is left alone. Returns how many.
+    /// `translated`: who has dialled a backend's own address is left alone. Returns how many; one
+    /// that cannot be ended does not keep the others back, and is the error.
     pub fn destroy(
         &mut self,
         backends: &BTreeSet<SocketAddr>,
         translated: impl Fn(u64) -> bool,
     ) -> Result<usize, Error> {
-        let mut destroyed = 0;
+        let (mut destroyed, mut refused) = (0, Ok(()));
         for family in [AF_INET, AF_INET6] {
             let doomed = |socket: &SocketId| {
                 let addr = socket.destination_address.to_canonical();
@@ -47,11 +48,11 @@ impl UdpSockets {
                     Ok(()) => destroyed += 1,
                     // It was closed meanwhile.
                     Err(error) if error.errno() == Some(libc::ENOENT) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => refused = Err(error),
                 }
             }
         }
-        Ok(destroyed)
+        refused.map(|()| destroyed)
     }
 
     fn connected(
