@@ -1,6 +1,8 @@
 //! What an agent is told, once flags, environment, file and defaults have been weighed.
 
+mod choice;
 mod file;
+pub mod proxy;
 mod settings;
 
 use std::{env, fs, path::PathBuf};
@@ -9,7 +11,12 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-pub use self::{file::ConfigFile, settings::Settings};
+pub use self::{
+    choice::{Algorithm, Dialect, Forwarding},
+    file::ConfigFile,
+    proxy::Proxy,
+    settings::Settings,
+};
 use crate::attach::links::cgroup2_mount;
 
 pub const PIN_DIR: &str = "/sys/fs/bpf/switchboard";
@@ -49,6 +56,7 @@ pub struct Config {
     /// A filter of `tracing_subscriber`.
     pub log: String,
     pub log_format: LogFormat,
+    pub proxy: Proxy,
     /// What was set without effect, for the log.
     pub notes: Vec<String>,
 }
@@ -92,6 +100,7 @@ impl Config {
             attach: settings.attach.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| LOG_FILTER.to_owned()),
             log_format: settings.log_format.unwrap_or_default(),
+            proxy: Proxy::default(),
             notes: file.notes,
         })
     }
@@ -166,6 +175,7 @@ mod tests {
                 attach: Attach::Auto,
                 log: "warn".to_owned(),
                 log_format: LogFormat::Text,
+                proxy: Proxy::default(),
                 notes: Vec::new(),
             }
         );
