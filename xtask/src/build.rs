@@ -75,6 +75,6 @@ pub(crate) fn objects() -> PathBuf {
     target_dir().join("ebpf")
 }
 
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

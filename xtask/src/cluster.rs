@@ -3,10 +3,12 @@
 //! The work is done by the tests' program `cluster`, which shares it with the suite of that name;
 //! so this command compiles the tests first.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum as _;
 
-use crate::shell;
+use crate::{build, shell};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,22 +31,27 @@ enum Action {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    // The same units as in `build` and `test`, and not echoed: a shell evaluates what `env` prints.
+    let mut build = shell::cargo("build");
+    build.args(["--quiet", "--locked", "--bins"]);
+    let status = build.status().context("start cargo build")?;
+    ensure!(status.success(), "`{}` failed", shell::line_of(&build));
     let action = args.action.to_possible_value();
     let action = action
         .as_ref()
         .map_or("status", clap::builder::PossibleValue::get_name);
-    let mut command = shell::cargo("run");
-    command.args([
-        "--quiet",
-        "--package",
-        "tests",
-        "--bin",
-        "cluster",
-        "--",
-        action,
-    ]);
-    // Not echoed: a shell evaluates what `env` prints.
-    let status = command.status().context("start cargo run")?;
-    ensure!(status.success(), "{} failed", shell::line_of(&command));
+    let status = program().arg(action).status().context("start `cluster`")?;
+    ensure!(status.success(), "`cluster {action}` failed: {status}");
     Ok(())
+}
+
+/// Finds or builds the control plane's programs: quick where they are there, and else some minutes
+/// of compiling Go, with a line every while. The programs of the tests are built.
+pub(crate) fn obtain() -> Result<()> {
+    shell::step("control plane", || shell::run(program().arg("build")))
+}
+
+/// The tests' program of that name.
+fn program() -> Command {
+    Command::new(build::target_dir().join("debug/cluster"))
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell::{cargo, line_of, run as sh, step};
-use crate::{build, setup};
+use crate::{build, cluster, setup};
 
 /// Run the tests: units, then the suites of `tests/it`, cheapest first.
 ///
@@ -25,6 +25,8 @@ pub(crate) struct Args {
 }
 
 const UNIT: &str = "unit";
+/// The suite that runs against the real control plane.
+const CLUSTER: &str = "cluster";
 /// The suites in the order they run; one that is not named here runs after them.
 const SUITES: [&str; 9] = [
     "tidy",
@@ -35,7 +37,7 @@ const SUITES: [&str; 9] = [
     "packets",
     "differential",
     "lab",
-    "cluster",
+    CLUSTER,
 ];
 const SUITE_BINARY: [&str; 4] = ["--package", "tests", "--test", "it"];
 
@@ -61,6 +63,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         ensure!(known, "no phase `{phase}` has such tests");
     }
     let wanted = |name: &str| args.phase.is_empty() || args.phase.iter().any(|one| one == name);
+    let uses_cluster = suites.iter().any(|(name, _)| name == CLUSTER);
+    if uses_cluster && wanted(CLUSTER) {
+        // Before the suite, in which some minutes of compiling would look like a test that hangs.
+        // The suite itself says why it cannot run, and is counted.
+        if let Err(error) = cluster::obtain() {
+            eprintln!("{error:#}");
+        }
+    }
     let mut total = Counts::default();
     if wanted(UNIT) {
         let mut command = cargo("test");

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tests::control_plane::{ControlPlane, Site, programs};
 
@@ -49,12 +49,19 @@ fn run(action: Action) -> Result<()> {
     let dir = programs::cache_dir()?.join("cluster");
     let mut out = stdout().lock();
     match action {
-        Action::Build => programs::obtain().map(drop),
+        Action::Build => build(),
         Action::Up => up(&dir, &mut out),
         Action::Env => env(&dir, &mut out),
         Action::Status => status(&dir, &mut out),
         Action::Down => down(&dir, &mut out),
     }
+}
+
+fn build() -> Result<()> {
+    if let Some(reason) = programs::unavailable() {
+        bail!(reason);
+    }
+    programs::obtain().map(drop)
 }
 
 fn up(dir: &Path, out: &mut impl Write) -> Result<()> {

@@ -274,6 +274,10 @@ impl Module {
                 tail(&log_path)
             );
         }
+        say(&format!(
+            "{what}: done in {} s",
+            started.elapsed().as_secs()
+        ));
         Ok(())
     }
 }
