@@ -10,5 +10,6 @@ pub mod config;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod serve;
 pub mod tables;
 pub mod watch;

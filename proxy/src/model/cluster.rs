@@ -7,7 +7,9 @@ use std::{
 
 use super::{
     Diagnostic, EndpointSlice, Event, Kind, Node, Object, ObjectKey, ObjectRef, Pod, Service,
-    ServiceCidr, names::Names,
+    ServiceCidr,
+    names::Names,
+    triggers::{Trigger, Triggers},
 };
 
 #[derive(Debug, Default)]
@@ -25,6 +27,7 @@ pub struct Cluster {
     synced: BTreeSet<Kind>,
     dirty: BTreeSet<ObjectKey>,
     names: Names,
+    triggers: Triggers,
 }
 
 // === impl Cluster ===
@@ -129,6 +132,11 @@ impl Cluster {
         std::mem::take(&mut self.dirty)
     }
 
+    /// What triggered the changes of slices since the last call.
+    pub fn take_triggers(&mut self) -> Vec<Trigger> {
+        self.triggers.take()
+    }
+
     fn apply(&mut self, object: Object) {
         match object {
             Object::Service(key, service) => {
@@ -185,6 +193,8 @@ impl Cluster {
         {
             self.remove_slice(&key);
         }
+        let triggered_ms = slice.triggered_ms.take();
+        let family = slice.family;
         self.names.share(&mut key.namespace);
         self.names.share(&mut slice.service);
         let service = ObjectKey {
@@ -205,6 +215,9 @@ impl Cluster {
                 self.slice_owner.insert(key, service.name.clone());
             }
         }
+        if let Some(at_ms) = triggered_ms {
+            self.triggers.add(&service, Trigger { family, at_ms });
+        }
         self.dirty.insert(service);
     }
 
@@ -222,6 +235,7 @@ impl Cluster {
                 self.slices.remove(&service);
             }
         }
+        self.triggers.forget(&service);
         self.dirty.insert(service);
     }
 

@@ -10,12 +10,14 @@ mod object;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod triggers;
 
 pub use cluster::Cluster;
 pub use object::{
-    Endpoint, EndpointSlice, Node, Object, ObjectKey, ObjectRef, Pod, Protocol, Service,
+    Endpoint, EndpointSlice, IpFamily, Node, Object, ObjectKey, ObjectRef, Pod, Protocol, Service,
     ServiceCidr, ServicePort, ServiceType, SlicePort, TrafficPolicy,
 };
+pub use triggers::Trigger;
 
 /// The kinds of objects that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

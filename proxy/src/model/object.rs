@@ -50,6 +50,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     pub internal_traffic_policy: TrafficPolicy,
     pub external_traffic_policy: TrafficPolicy,
+    /// `0` for none. Meant only with type LoadBalancer and a local external policy (services.md 30).
+    pub health_check_node_port: u16,
     /// Seconds, with `sessionAffinity: ClientIP` (services.md 20).
     pub affinity_timeout_s: Option<u32>,
     /// Seconds since 1970; the older Service wins a conflict (services.md 22 and section 3).
@@ -81,6 +83,12 @@ pub enum TrafficPolicy {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    V4,
+    V6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     Tcp,
     Udp,
@@ -92,8 +100,12 @@ pub enum Protocol {
 pub struct EndpointSlice {
     /// The Service it belongs to, in the same namespace.
     pub service: Arc<str>,
+    pub family: IpFamily,
     pub ports: Vec<SlicePort>,
     pub endpoints: Vec<Endpoint>,
+    /// Milliseconds since 1970: when that happened of which the slice's last change came.
+    /// The model counts it once and does not keep it.
+    pub triggered_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +147,9 @@ pub struct Node {
     /// `topology.kubernetes.io/zone`, if not empty.
     pub zone: Option<Arc<str>>,
     pub pod_cidrs: Vec<IpNet>,
+    /// Being deleted, or about to be by the cluster autoscaler: load balancers are told to go
+    /// elsewhere (services.md 103).
+    pub leaving: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +219,27 @@ impl Object {
             Self::ServiceCidr(key, _) => (Kind::ServiceCidr, key),
         };
         ObjectRef::new(kind, key.clone())
+    }
+}
+
+// === impl IpFamily ===
+
+impl IpFamily {
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    pub const fn of(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// As Kubernetes writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
     }
 }
 

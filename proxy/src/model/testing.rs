@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Cluster, Endpoint, EndpointSlice, Event, Kind, Object, ObjectKey, ObjectRef, Protocol, Service,
+    Cluster, Endpoint, EndpointSlice, Event, IpFamily, Kind, Object, ObjectKey, ObjectRef, Protocol, Service,
     ServicePort, ServiceType, SlicePort, TrafficPolicy,
 };
 
@@ -51,8 +51,12 @@ pub(crate) fn slice(ports: &[&str], endpoints: Vec<Endpoint>) -> EndpointSlice {
     });
     EndpointSlice {
         service: "web".into(),
+        family: endpoints
+            .first()
+            .map_or(IpFamily::V4, |endpoint| IpFamily::of(endpoint.addr)),
         ports: ports.collect(),
         endpoints,
+        triggered_ms: None,
     }
 }
 
@@ -75,6 +79,7 @@ pub(crate) fn service(addrs: &[&str], ports: Vec<ServicePort>) -> Service {
         ports,
         internal_traffic_policy: TrafficPolicy::Cluster,
         external_traffic_policy: TrafficPolicy::Cluster,
+        health_check_node_port: 0,
         affinity_timeout_s: None,
         created_s: 0,
     }

@@ -8,5 +8,8 @@
 pub mod convert;
 pub mod directory;
 pub mod kube;
+mod notices;
 #[cfg(test)]
 mod text;
+
+pub use notices::{Notice, Notices, Severity};

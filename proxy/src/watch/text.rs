@@ -64,6 +64,9 @@ fn render_service(service: &Service) -> String {
     if service.external_traffic_policy == TrafficPolicy::Local {
         text += " etp=Local";
     }
+    if service.health_check_node_port != 0 {
+        text += &format!(" health={}", service.health_check_node_port);
+    }
     if let Some(seconds) = service.affinity_timeout_s {
         text += &format!(" affinity={seconds}");
     }
@@ -79,7 +82,14 @@ fn render_slice(slice: &EndpointSlice) -> String {
         .iter()
         .map(|port| format!("{}:{}/{}", port.name, port.port, port.protocol));
     let endpoints: String = slice.endpoints.iter().map(render_endpoint).collect();
-    format!(" of={} ports={}{endpoints}", slice.service, list(ports))
+    let triggered = slice
+        .triggered_ms
+        .map_or_else(String::new, |at_ms| format!(" triggered={at_ms}"));
+    format!(
+        " of={} ports={}{triggered}{endpoints}",
+        slice.service,
+        list(ports)
+    )
 }
 
 fn render_endpoint(endpoint: &Endpoint) -> String {
@@ -124,6 +134,9 @@ fn render_node(node: &Node) -> String {
     }
     if !node.pod_cidrs.is_empty() {
         text += &format!(" pods={}", list(&node.pod_cidrs));
+    }
+    if node.leaving {
+        text += " leaving";
     }
     text
 }

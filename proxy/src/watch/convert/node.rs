@@ -12,6 +12,8 @@ use super::{
 use crate::model::{Event, Kind, Node, Object, ObjectRef};
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+/// The cluster autoscaler's, before it deletes a Node; any value, any effect (103).
+const LEAVING_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 
 pub fn node(object: &ApiNode, scope: &Scope) -> Event {
     let key = key(Kind::Node, &object.metadata, scope);
@@ -30,6 +32,7 @@ pub fn node(object: &ApiNode, scope: &Scope) -> Event {
                 .filter_map(|text| prefix(text, &mut problems))
                 .collect()
         }),
+        leaving: is_leaving(object),
     };
     apply(Object::Node(key, node), problems)
 }
@@ -57,6 +60,12 @@ fn addrs(object: &ApiNode, problems: &mut Problems) -> Vec<IpAddr> {
         }
     }
     usable
+}
+
+fn is_leaving(object: &ApiNode) -> bool {
+    let taints = object.spec.as_ref().and_then(|spec| spec.taints.as_deref());
+    let mut taints = taints.unwrap_or_default().iter();
+    object.metadata.deletion_timestamp.is_some() || taints.any(|taint| taint.key == LEAVING_TAINT)
 }
 
 fn pod_cidrs(spec: &NodeSpec) -> impl Iterator<Item = &str> {
@@ -110,6 +119,21 @@ mod tests {
     #[case::single_pod_range(
         json!({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.1.0.0/24"}}),
         expect!["apply Node a addrs=[] pods=[10.1.0.0/24]"],
+    )]
+    #[case::deleted_103(
+        json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+        expect!["apply Node a addrs=[] leaving"],
+    )]
+    #[case::autoscaler_taint_103(
+        json!({"metadata": {"name": "a"}, "spec": {"taints": [
+            {"key": "other", "effect": "NoSchedule"},
+            {"key": "ToBeDeletedByClusterAutoscaler", "value": "17", "effect": "NoExecute"}]}}),
+        expect!["apply Node a addrs=[] leaving"],
+    )]
+    #[case::other_reasons_not_to_be_scheduled_to_103(
+        json!({"metadata": {"name": "a"}, "spec": {"unschedulable": true, "taints": [
+            {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]}}),
+        expect!["apply Node a addrs=[]"],
     )]
     #[case::other_node_3(
         json!({"metadata": {"name": "b"}}),

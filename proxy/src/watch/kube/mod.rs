@@ -6,6 +6,7 @@
 //! again where that is not possible (410 Gone, or another server). An outage, however long, changes
 //! nothing in the model (services.md 25).
 
+mod events;
 mod fold;
 mod follow;
 mod servers;
@@ -28,7 +29,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::follow::{Follower, Shared};
-use super::convert::{self, Origin, Scope};
+use super::{
+    Notices,
+    convert::{self, Origin, Scope},
+};
 use crate::model::{Event, Kind};
 
 /// The server ends a watch after this time; a connection that died in silence is noticed then.
@@ -60,6 +64,16 @@ pub async fn run(
     node: impl Into<Arc<str>>,
     events: mpsc::Sender<Event>,
 ) -> anyhow::Result<()> {
+    run_with_notices(options, node, events, Notices::default()).await
+}
+
+/// The same, and what `notices` is told becomes Events of the API.
+pub async fn run_with_notices(
+    options: Options,
+    node: impl Into<Arc<str>>,
+    events: mpsc::Sender<Event>,
+    notices: Notices,
+) -> anyhow::Result<()> {
     let servers = Servers::new(&options).await?;
     let scope = Scope {
         node: node.into(),
@@ -67,12 +81,17 @@ pub async fn run(
     };
     tokio::select! {
         () = events.closed() => {}
-        () = follow_all(&servers, &scope, &events) => {}
+        () = follow_all(&servers, &scope, &events, notices) => {}
     }
     Ok(())
 }
 
-async fn follow_all(servers: &Servers, scope: &Scope, events: &mpsc::Sender<Event>) {
+async fn follow_all(
+    servers: &Servers,
+    scope: &Scope,
+    events: &mpsc::Sender<Event>,
+    notices: Notices,
+) {
     let (current, client) = first(servers).await;
     let (sender, clients) = watch::channel(client);
     let failed = Arc::new(Notify::new());
@@ -88,6 +107,7 @@ async fn follow_all(servers: &Servers, scope: &Scope, events: &mpsc::Sender<Even
         // A follower ends only when nobody receives.
         _ = followers.join_next() => {}
         () = supervise(servers, current, &sender, &failed) => {}
+        () = events::publish(notices, sender.subscribe(), scope.node.clone()) => {}
     }
 }
 

@@ -2,16 +2,21 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::{
     Endpoint as ApiEndpoint, EndpointPort, EndpointSlice as ApiSlice,
 };
 
 use super::{Origin, Problems, Scope, address::parse_addr, apply, invalid, key, label, parse_port};
-use crate::model::{Endpoint, EndpointSlice, Event, Kind, Object, ObjectRef, Protocol, SlicePort};
+use crate::model::{
+    Endpoint, EndpointSlice, Event, IpFamily, Kind, Object, ObjectRef, Protocol, SlicePort,
+};
 
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// Its presence, with any value, takes a slice away from the proxies (2).
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+/// The endpointslice controller's: when the Pod or the Service changed.
+const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 pub fn endpoint_slice(object: &ApiSlice, scope: &Scope) -> Event {
     let key = key(Kind::EndpointSlice, &object.metadata, scope);
@@ -36,14 +41,27 @@ pub fn endpoint_slice(object: &ApiSlice, scope: &Scope) -> Event {
     }
     let slice = EndpointSlice {
         service: service.into(),
+        family: if ipv4 { IpFamily::V4 } else { IpFamily::V6 },
         ports: ports(
             object.ports.as_deref().unwrap_or_default(),
             scope,
             &mut problems,
         ),
         endpoints: endpoints(&object.endpoints, ipv4, &mut problems),
+        triggered_ms: triggered_ms(object),
     };
     apply(Object::EndpointSlice(key, slice), problems)
+}
+
+/// For a metric only: one that cannot be read is not there.
+fn triggered_ms(object: &ApiSlice) -> Option<i64> {
+    let text = object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(TRIGGER_ANNOTATION)?;
+    let at: Timestamp = text.parse().ok()?;
+    Some(at.as_millisecond())
 }
 
 fn ports(objects: &[EndpointPort], scope: &Scope, problems: &mut Problems) -> Vec<SlicePort> {

@@ -183,3 +183,21 @@ fn hundred_thousand_bad_endpoints_are_a_short_report() {
     };
     assert_eq!(problems.last().map(String::as_str), Some("and 99992 more"));
 }
+
+#[rstest]
+#[case::read("2026-01-01T00:00:00.25Z", " triggered=1767225600250")]
+#[case::unreadable("yesterday", "")]
+fn time_of_the_change_is_read(#[case] text: &str, #[case] triggered: &str) {
+    let mut object = object(&json!({}));
+    object["metadata"]["annotations"] =
+        json!({"endpoints.kubernetes.io/last-change-trigger-time": text});
+    let scope = Scope {
+        node: "a".into(),
+        origin: Origin::Api,
+    };
+    let object = serde_json::from_value(object).unwrap();
+    assert_eq!(
+        text::render(&endpoint_slice(&object, &scope)),
+        format!("apply EndpointSlice n/s-1 of=s ports=[:80/tcp]{triggered}\n  10.1.0.5")
+    );
+}

@@ -43,6 +43,7 @@ pub fn service(object: &ApiService, scope: &Scope) -> Event {
             spec.external_traffic_policy.as_deref(),
             &mut problems,
         ),
+        health_check_node_port: health_check_node_port(spec, scope, &mut problems),
         affinity_timeout_s: affinity_timeout_s(spec, &mut problems),
         created_s: created_s(&object.metadata),
     };
@@ -241,6 +242,20 @@ fn policy(field: &str, value: Option<&str>, problems: &mut Problems) -> TrafficP
             TrafficPolicy::Cluster
         }
     }
+}
+
+/// The API server gives every Service that needs one a port (30).
+fn health_check_node_port(spec: &ServiceSpec, scope: &Scope, problems: &mut Problems) -> u16 {
+    let number = spec.health_check_node_port.unwrap_or_default();
+    let is_local = spec.external_traffic_policy.as_deref() == Some("Local");
+    let is_needed = is_local && spec.type_.as_deref() == Some("LoadBalancer");
+    if is_needed && number == 0 && scope.origin == Origin::Api {
+        problems.push("no healthCheckNodePort: load balancers cannot ask for it".to_owned());
+    }
+    u16::try_from(number).unwrap_or_else(|_| {
+        problems.push(format!("healthCheckNodePort {number} is impossible"));
+        0
+    })
 }
 
 /// With `ClientIP` there is always a timeout (20).

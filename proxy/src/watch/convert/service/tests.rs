@@ -236,3 +236,29 @@ fn manifest_without_namespace_is_in_default() {
         &expect!["apply Service default/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]"],
     );
 }
+
+#[rstest]
+#[case::port(
+    json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001}),
+    expect![
+        "apply Service n/s LoadBalancer ips=[10.96.0.10] ports=[:80/tcp] etp=Local health=30001"
+    ],
+)]
+#[case::none(
+    json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
+    expect![[r#"
+        apply Service n/s LoadBalancer ips=[10.96.0.10] ports=[:80/tcp] etp=Local
+          ! no healthCheckNodePort: load balancers cannot ask for it"#]],
+)]
+#[case::impossible(
+    json!({"healthCheckNodePort": 70000}),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]
+          ! healthCheckNodePort 70000 is impossible"#]],
+)]
+fn port_for_health_checks_is_read_30(#[case] spec: Value, #[case] expect: Expect) {
+    let mut service = object(&spec);
+    service["spec"]["ipFamilies"] = json!(["IPv4"]);
+    service["spec"]["clusterIPs"] = json!(["10.96.0.10"]);
+    check(Origin::Api, service, &expect);
+}
