@@ -4,6 +4,7 @@
     reason = "what a person typed answers on the terminal"
 )]
 
+mod behaviours;
 mod bench;
 mod build;
 mod cluster;

@@ -9,17 +9,21 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell::{cargo, line_of, run as sh, step};
-use crate::{build, cluster, setup};
+use crate::{behaviours, build, cluster, setup};
 
 /// Run the tests: units, then the suites of `tests/it`, cheapest first.
 ///
-/// The last line counts: `N passed, N failed, N skipped`. Suites that need root are skipped
+/// The last line counts: `N passed, N failed, N skipped`. Before it, a run of everything lists the
+/// behaviours of docs/behaviours.md that no test cites. Suites that need root are skipped
 /// without it, each test with its reason; REQUIRE_PRIVILEGED=1 makes a skip a failure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run only these phases: unit, or a suite's name.
     #[arg(long, value_delimiter = ',')]
     phase: Vec<String>,
+    /// Run nothing, and list the behaviours that no test cites.
+    #[arg(long, conflicts_with_all = ["phase", "filters"])]
+    uncited: bool,
     /// Run only the tests whose names contain one of these.
     filters: Vec<String>,
 }
@@ -49,6 +53,10 @@ struct Counts {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    if args.uncited {
+        behaviours::print_uncited()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     setup::ensure()?;
     step("build", || {
         for cpu in ["generic", "v3"] {
@@ -87,6 +95,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             .args(["--", "--exact"])
             .args(tests);
         total = total.and(phase(name, &mut command)?);
+    }
+    if args.phase.is_empty()
+        && args.filters.is_empty()
+        && let Err(error) = behaviours::print_uncited()
+    {
+        eprintln!("{error:#}");
     }
     if total.failed > 0 {
         eprintln!("error: tests failed");
