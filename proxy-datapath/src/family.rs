@@ -10,6 +10,8 @@ use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use crate::tables::Prefix;
+
 /// An address family: IPv4 or IPv6.
 pub trait Family:
     Copy + Clone + fmt::Debug + Default + Eq + Ord + Hash + Send + Sync + 'static
@@ -34,6 +36,12 @@ pub trait Family:
 
     /// The address as this family's, or `None` if it belongs to the other one.
     fn from_ip(ip: IpAddr) -> Option<Self::Addr>;
+    /// Whether a range has the address; one with an empty mask has none.
+    fn within(addr: &Self::Addr, range: &Prefix<Self>) -> bool;
+    /// A word that depends on every bit of the address.
+    fn mix(addr: &Self::Addr) -> u32;
+    /// The address from the first word on, as the kernel's structures for both families have it.
+    fn words(addr: Self::Addr) -> [u32; 4];
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +94,21 @@ impl Family for Ipv4 {
             IpAddr::V6(_) => None,
         }
     }
+
+    #[inline(always)]
+    fn within(addr: &Addr4, range: &Prefix<Self>) -> bool {
+        range.mask.0 != 0 && addr.0 & range.mask.0 == range.addr.0
+    }
+
+    #[inline(always)]
+    fn mix(addr: &Addr4) -> u32 {
+        stir(addr.0)
+    }
+
+    #[inline(always)]
+    fn words(addr: Addr4) -> [u32; 4] {
+        [addr.0, 0, 0, 0]
+    }
 }
 
 // === impl Ipv6 ===
@@ -102,6 +125,37 @@ impl Family for Ipv6 {
             IpAddr::V6(ip) => Some(ip.into()),
         }
     }
+
+    #[inline(always)]
+    fn within(addr: &Addr6, range: &Prefix<Self>) -> bool {
+        let [first, second, third, fourth] = addr.0;
+        let mask = range.mask.0;
+        let differs = (first & mask[0] ^ range.addr.0[0])
+            | (second & mask[1] ^ range.addr.0[1])
+            | (third & mask[2] ^ range.addr.0[2])
+            | (fourth & mask[3] ^ range.addr.0[3]);
+        mask[0] != 0 && differs == 0
+    }
+
+    #[inline(always)]
+    fn mix(addr: &Addr6) -> u32 {
+        let [first, second, third, fourth] = addr.0;
+        stir(stir(stir(stir(first) ^ second) ^ third) ^ fourth)
+    }
+
+    #[inline(always)]
+    fn words(addr: Addr6) -> [u32; 4] {
+        addr.0
+    }
+}
+
+/// Spreads a word's bits over the whole word, one to one: multiplications by odd numbers and
+/// shifts, as hash tables finish theirs.
+#[inline(always)]
+pub const fn stir(word: u32) -> u32 {
+    let word = (word ^ word >> 16).wrapping_mul(0x85eb_ca6b);
+    let word = (word ^ word >> 13).wrapping_mul(0xc2b2_ae35);
+    word ^ word >> 16
 }
 
 // === impl Addr4 ===

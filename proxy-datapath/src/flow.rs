@@ -8,8 +8,9 @@
 use crate::{
     family::{Family, proto},
     fragment::{later_fragment, remember_fragment},
-    frontend::{Choice, backend, select},
+    frontend::{Choice, Client, address, backend, no_frontend, origin, select, tuple_hash},
     packet::{Packet, Rewrite, shape, tcp},
+    snat::masquerade,
     tables::{Flow, FlowKey, Flows, FrontendKey, port_proto},
     verdict::{DropReason, code},
 };
@@ -24,6 +25,8 @@ pub const HAIRPIN: u32 = 1 << 2;
 pub const CLOSING: u32 = 1 << 3;
 /// The backend's half of a hairpin: no backend's liveness ends it.
 pub const REPLY: u32 = 1 << 4;
+/// Leaves in this node's name, and comes back to it.
+pub const MASQUERADED: u32 = 1 << 5;
 
 /// A UDP flow that was silent for this long begins anew, as netfilter's streams do.
 pub const UDP_IDLE_S: u32 = 120;
@@ -39,13 +42,14 @@ pub fn from_pod<F: Family, T: Flows<F>>(
 ) -> u32 {
     match packet.shape {
         shape::WHOLE | shape::FIRST_FRAGMENT => {
-            let verdict = forward(packet, tables, rewrite);
+            let verdict = forward(packet, origin::POD, tables, rewrite);
             remember_fragment(packet, tables, verdict)
         }
         shape::LATER_FRAGMENT => later_fragment(packet, tables, rewrite, FORWARD),
         shape::TINY_FRAGMENT => refuse_for_vip(packet, tables, DropReason::FragmentTiny),
         shape::ICMP_ERROR => icmp_error(&packet.key.swapped(), tables, rewrite, FORWARD),
         shape::UNPARSABLE => refuse_for_vip(packet, tables, DropReason::Unparsable),
+        shape::PORTLESS => portless(packet, tables),
         _ => code::PASS,
     }
 }
@@ -70,8 +74,9 @@ pub fn to_pod<F: Family, T: Flows<F>>(
 
 /// An established flow as it stands; a new one by its frontend.
 #[inline(always)]
-fn forward<F: Family, T: Flows<F>>(
+pub(crate) fn forward<F: Family, T: Flows<F>>(
     packet: &Packet<F>,
+    origin: u32,
     tables: &mut T,
     rewrite: &mut Rewrite<F>,
 ) -> u32 {
@@ -98,11 +103,35 @@ fn forward<F: Family, T: Flows<F>>(
     if key.proto == proto::TCP && !syn {
         return code::PASS;
     }
-    let verdict = create(packet, tables, rewrite, now_s);
-    if known && verdict != code::TRANSLATE && verdict != code::HAIRPIN {
+    let verdict = create(packet, origin, tables, rewrite);
+    if known && !is_translated(verdict) {
         tables.remove_flow(key);
     }
     verdict
+}
+
+/// Whether the verdict sends the packet on with the tuple of the rewrite.
+#[inline(always)]
+pub(crate) const fn is_translated(verdict: u32) -> bool {
+    matches!(verdict, code::TRANSLATE | code::HAIRPIN | code::FORWARD)
+}
+
+/// A packet of a protocol without ports: nothing answers it at a ClusterIP, which is no machine's
+/// (services.md 72, 73, 77).
+#[inline(always)]
+pub(crate) fn portless<F: Family, T: Flows<F>>(packet: &Packet<F>, tables: &T) -> u32 {
+    let key = FrontendKey {
+        addr: packet.key.destination,
+        port_proto: 0,
+    };
+    let what = tables.address(&key.addr);
+    if what & address::CLUSTER_IP != 0 {
+        code::REJECT
+    } else if what == 0 {
+        no_frontend(&key, tables)
+    } else {
+        code::PASS
+    }
 }
 
 /// The pod dials a backend itself: a reply's entry with that tuple, left by a flow through a
@@ -160,14 +189,25 @@ fn keeps_backend<F: Family, T: Flows<F>>(
     tables: &T,
     now_s: u32,
 ) -> bool {
-    let udp = proto == proto::UDP;
     if flow.flags & REPLY != 0 {
         return true;
     }
-    let idle_s = now_s.saturating_sub(flow.last_seen_s);
-    if flow.flags & CLOSING != 0 || (udp && idle_s > UDP_IDLE_S) {
+    if flow.flags & CLOSING != 0 || (proto == proto::UDP && is_idle(flow, now_s)) {
         return false;
     }
+    serves(flow, proto, tables)
+}
+
+/// Whether a UDP flow was silent for so long that it begins anew.
+#[inline(always)]
+pub(crate) const fn is_idle<F: Family>(flow: &Flow<F>, now_s: u32) -> bool {
+    now_s.saturating_sub(flow.last_seen_s) > UDP_IDLE_S
+}
+
+/// Whether the flow's backend is still the one it was, and takes this protocol's flows on.
+#[inline(always)]
+pub(crate) fn serves<F: Family, T: Flows<F>>(flow: &Flow<F>, proto: u32, tables: &T) -> bool {
+    let udp = proto == proto::UDP;
     let Some(found) = tables.backend(flow.backend) else {
         return false;
     };
@@ -190,8 +230,7 @@ pub(crate) fn established<F: Family, T: Flows<F>>(
         Some(flow) if flow.flags & direction != 0 => {
             let flags = flow.flags;
             // What a backend sends long after is no answer.
-            let idle_s = now_s.saturating_sub(flow.last_seen_s);
-            if key.proto == proto::UDP && idle_s > UDP_IDLE_S {
+            if key.proto == proto::UDP && is_idle(flow, now_s) {
                 return code::PASS;
             }
             follow(flow, packet, now_s, rewrite);
@@ -201,8 +240,7 @@ pub(crate) fn established<F: Family, T: Flows<F>>(
     }
 }
 
-/// Takes the translation of an entry and notes the packet in it. The time is written once a second,
-/// so that the entry's cache line is not made dirty by every packet.
+/// Takes the translation of an entry and notes the packet in it.
 #[inline(always)]
 const fn follow<F: Family>(
     flow: &mut Flow<F>,
@@ -213,10 +251,17 @@ const fn follow<F: Family>(
     rewrite.source = flow.source;
     rewrite.destination = flow.destination;
     rewrite.ports = flow.ports;
+    note(flow, packet.tcp_flags, now_s);
+}
+
+/// Notes a packet in the flow's entry. The time is written once a second, so that the entry's cache
+/// line is not made dirty by every packet.
+#[inline(always)]
+pub(crate) const fn note<F: Family>(flow: &mut Flow<F>, tcp_flags: u32, now_s: u32) {
     if flow.last_seen_s != now_s {
         flow.last_seen_s = now_s;
     }
-    if packet.tcp_flags & (tcp::FIN | tcp::RST) != 0 {
+    if tcp_flags & (tcp::FIN | tcp::RST) != 0 {
         flow.flags |= CLOSING;
     }
 }
@@ -225,6 +270,8 @@ const fn follow<F: Family>(
 const fn translated(flags: u32) -> u32 {
     if flags & HAIRPIN != 0 {
         code::HAIRPIN
+    } else if flags & MASQUERADED != 0 {
+        code::FORWARD
     } else {
         code::TRANSLATE
     }
@@ -235,22 +282,24 @@ const fn translated(flags: u32) -> u32 {
 #[inline(always)]
 fn create<F: Family, T: Flows<F>>(
     packet: &Packet<F>,
+    origin: u32,
     tables: &mut T,
     rewrite: &mut Rewrite<F>,
-    now_s: u32,
 ) -> u32 {
     let key = &packet.key;
     let dialled = FrontendKey::new(key.destination, key.ports.destination(), key.proto);
+    let client = Client {
+        addr: key.source,
+        origin,
+        hash: tuple_hash::<F>(&key.source, key.ports.source().wire().into(), key.proto),
+    };
     let mut choice = Choice::default();
-    let verdict = select(&dialled, tables, &mut choice);
+    let verdict = select(&dialled, &client, tables, &mut choice);
     if verdict != code::TRANSLATE {
         return verdict;
     }
-    let hairpin = choice.addr == key.source;
-    rewrite.source = if hairpin { key.destination } else { key.source };
-    rewrite.destination = choice.addr;
-    rewrite.ports = key.ports.with_destination(choice.port);
-    let mut flow = Flow {
+    let hairpin = choice.addr == key.source && origin == origin::POD;
+    let mut reply = Flow {
         source: key.destination,
         destination: key.source,
         ports: key.ports.swapped(),
@@ -260,41 +309,120 @@ fn create<F: Family, T: Flows<F>>(
             REVERSE
         },
         backend: choice.id,
-        last_seen_s: now_s,
+        last_seen_s: tables.now_s(),
     };
-    let outside = FlowKey {
+    if hairpin {
+        create_hairpin(key, &choice, &mut reply, tables, rewrite)
+    } else {
+        create_between(key, origin, &choice, &mut reply, tables, rewrite)
+    }
+}
+
+/// Client and backend are one pod.
+#[inline(always)]
+fn create_hairpin<F: Family, T: Flows<F>>(
+    key: &FlowKey<F>,
+    choice: &Choice<F>,
+    reply: &mut Flow<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+) -> u32 {
+    rewrite.source = key.destination;
+    rewrite.destination = choice.addr;
+    rewrite.ports = key.ports.with_destination(choice.port);
+    let answers = leaving(key, rewrite).swapped();
+    if !tables.insert_flow(&answers, reply) {
+        return DropReason::FlowNotStored.code();
+    }
+    remember_forward(key, reply, rewrite, FORWARD | HAIRPIN, tables)
+}
+
+/// Client and backend are two. The client's address is kept where the reply finds back to this node
+/// by itself; its port, unless another frontend's flow has the same one to the same backend, whose
+/// answers could not be told apart.
+#[inline(always)]
+fn create_between<F: Family, T: Flows<F>>(
+    key: &FlowKey<F>,
+    origin: u32,
+    choice: &Choice<F>,
+    reply: &mut Flow<F>,
+    tables: &mut T,
+    rewrite: &mut Rewrite<F>,
+) -> u32 {
+    rewrite.source = key.source;
+    rewrite.destination = choice.addr;
+    rewrite.ports = key.ports.with_destination(choice.port);
+    let mut outside = leaving(key, rewrite);
+    let is_remote = origin == origin::WIRE && choice.flags & backend::HERE == 0;
+    let mut flags = FORWARD;
+    if is_remote || is_taken(&outside, reply, tables) {
+        if is_remote {
+            flags |= MASQUERADED;
+            reply.flags |= MASQUERADED;
+        }
+        let verdict = masquerade(&mut outside, is_remote, reply, tables);
+        if verdict != code::TRANSLATE {
+            return verdict;
+        }
+        rewrite.source = outside.source;
+        rewrite.ports = outside.ports;
+    } else if !tables.insert_flow(&outside, reply) {
+        return DropReason::FlowNotStored.code();
+    }
+    remember_forward(key, reply, rewrite, flags, tables)
+}
+
+/// `flow` has stored the replies' entry, and is made the other one.
+#[inline(always)]
+fn remember_forward<F: Family, T: Flows<F>>(
+    key: &FlowKey<F>,
+    flow: &mut Flow<F>,
+    rewrite: &Rewrite<F>,
+    flags: u32,
+    tables: &mut T,
+) -> u32 {
+    flow.source = rewrite.source;
+    flow.destination = rewrite.destination;
+    flow.ports = rewrite.ports;
+    flow.flags = flags;
+    if !tables.insert_flow(key, flow) {
+        return DropReason::FlowNotStored.code();
+    }
+    translated(flags)
+}
+
+/// The flow as it leaves.
+#[inline(always)]
+const fn leaving<F: Family>(key: &FlowKey<F>, rewrite: &Rewrite<F>) -> FlowKey<F> {
+    FlowKey {
         endpoint: key.endpoint,
         source: rewrite.source,
         destination: rewrite.destination,
         ports: rewrite.ports,
         proto: key.proto,
+    }
+}
+
+/// Whether a flow through another frontend lives on under the key that these replies would have.
+#[inline(always)]
+fn is_taken<F: Family, T: Flows<F>>(key: &FlowKey<F>, reply: &Flow<F>, tables: &mut T) -> bool {
+    let Some(other) = tables.flow(key) else {
+        return false;
     };
-    let reply = if hairpin { outside.swapped() } else { outside };
-    // Another frontend's flow with the same port and backend: its answers cannot be told apart, so
-    // it gives way as one does to a flow without a frontend.
-    if let Some(other) = tables.flow(&reply) {
-        let other = *other;
-        if key.proto == proto::UDP && other.source != key.destination {
-            forget(&reply, &other, tables);
-        }
-    }
-    if !tables.insert_flow(&reply, &flow) {
-        return DropReason::FlowNotStored.code();
-    }
-    flow.source = rewrite.source;
-    flow.destination = rewrite.destination;
-    flow.ports = rewrite.ports;
-    flow.flags = if hairpin { FORWARD | HAIRPIN } else { FORWARD };
-    if !tables.insert_flow(key, &flow) {
-        return DropReason::FlowNotStored.code();
-    }
-    translated(flow.flags)
+    let idle_s = reply.last_seen_s.saturating_sub(other.last_seen_s);
+    let limit_s = if key.proto == proto::UDP {
+        UDP_IDLE_S
+    } else {
+        TCP_IDLE_S
+    };
+    let same_frontend = other.source == reply.source && other.ports == reply.ports;
+    !same_frontend && other.flags & CLOSING == 0 && idle_s <= limit_s
 }
 
 /// An ICMP error follows the flow whose packet it quotes (services.md 52, 77); `rewrite` is the
 /// quoted packet's new tuple. `key` is the flow's, in the direction of the error's sender.
 #[inline(always)]
-fn icmp_error<F: Family, T: Flows<F>>(
+pub(crate) fn icmp_error<F: Family, T: Flows<F>>(
     key: &FlowKey<F>,
     tables: &mut T,
     rewrite: &mut Rewrite<F>,
@@ -319,7 +447,7 @@ pub(crate) fn refuse_for_vip<F: Family, T: Flows<F>>(
     tables: &T,
     reason: DropReason,
 ) -> u32 {
-    if tables.is_vip(&packet.key.destination) {
+    if tables.address(&packet.key.destination) & (address::FRONTEND | address::NODE_PORT) != 0 {
         reason.code()
     } else {
         code::PASS

@@ -1,9 +1,11 @@
 //! The IP headers themselves: IPv4 with options, IPv6 with a bounded walk over its extensions.
 
 use crate::{
-    family::{Addr4, Addr6, Ipv4, Ipv6},
+    family::{Addr4, Addr6, Ipv4, Ipv6, Ports},
     parse::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EXTENSION_HEADERS_MAX, Head, Header},
-    wire::{Bytes, OFFSET_MASK},
+    plain::Plain,
+    tables::Flow,
+    wire::{Bytes, OFFSET_MASK, Sum},
 };
 
 /// Extension headers, by their number.
@@ -21,6 +23,7 @@ impl Header for Ipv4 {
     const SOURCE: u32 = 12;
     const DESTINATION: u32 = 16;
     const ETHERTYPE: u16 = ETHERTYPE_IPV4;
+    const LENGTH: u32 = 20;
 
     #[inline(always)]
     fn head<B: Bytes>(bytes: &B, at: u32, limit: u32, quoted: bool, head: &mut Head<Self>) -> bool {
@@ -56,6 +59,43 @@ impl Header for Ipv4 {
         head.more_fragments = fragment >> 13 & 1;
         true
     }
+
+    #[inline(always)]
+    fn plain<B: Bytes>(bytes: &B) -> Option<Plain<Self>> {
+        const FRAGMENT: u32 = u32::from_ne_bytes([0, 0, 0x3f, 0xff]);
+        let words = bytes.load::<[u32; 7]>(ETHERNET)?;
+        let [version, _, high, low] = words[0].to_ne_bytes();
+        let total = u32::from(high) << 8 | u32::from(low);
+        if version != 0x45 || words[1] & FRAGMENT != 0 || total < Self::LENGTH {
+            return None;
+        }
+        if ETHERNET + total > bytes.length() {
+            return None;
+        }
+        Some(Plain {
+            source: Addr4(words[3]),
+            destination: Addr4(words[4]),
+            ports: Ports(words[5]),
+            proto: words[2].to_ne_bytes()[1].into(),
+            length: total - Self::LENGTH,
+            before: words[2],
+        })
+    }
+
+    #[inline(always)]
+    fn write_plain<B: Bytes>(
+        bytes: &mut B,
+        before: u32,
+        change: Sum,
+        new: &Flow<Self>,
+    ) -> Option<()> {
+        let [ttl, proto, high, low] = before.to_ne_bytes();
+        let checksum = change.apply(u16::from_ne_bytes([high, low]));
+        let [high, low] = checksum.to_ne_bytes();
+        let before = u32::from_ne_bytes([ttl, proto, high, low]);
+        let words = [before, new.source.0, new.destination.0, new.ports.0];
+        bytes.store(ETHERNET + Self::SOURCE - 4, words)
+    }
 }
 
 // === impl Ipv6 ===
@@ -64,6 +104,7 @@ impl Header for Ipv6 {
     const SOURCE: u32 = 8;
     const DESTINATION: u32 = 24;
     const ETHERTYPE: u16 = ETHERTYPE_IPV6;
+    const LENGTH: u32 = 40;
 
     #[inline(always)]
     fn head<B: Bytes>(bytes: &B, at: u32, limit: u32, quoted: bool, head: &mut Head<Self>) -> bool {
@@ -87,6 +128,38 @@ impl Header for Ipv6 {
         head.end = end;
         walk(bytes, u32::from(next), at + 40, head);
         true
+    }
+
+    #[inline(always)]
+    fn plain<B: Bytes>(bytes: &B) -> Option<Plain<Self>> {
+        let words = bytes.load::<[u32; 12]>(ETHERNET)?;
+        let [high, low, next, _] = words[1].to_ne_bytes();
+        let length = u32::from(high) << 8 | u32::from(low);
+        let end = ETHERNET + Self::LENGTH + length;
+        if words[0].to_ne_bytes()[0] >> 4 != 6 || end > bytes.length() {
+            return None;
+        }
+        Some(Plain {
+            source: Addr6([words[2], words[3], words[4], words[5]]),
+            destination: Addr6([words[6], words[7], words[8], words[9]]),
+            ports: Ports(words[10]),
+            proto: next.into(),
+            length,
+            before: words[1],
+        })
+    }
+
+    #[inline(always)]
+    fn write_plain<B: Bytes>(
+        bytes: &mut B,
+        _before: u32,
+        _change: Sum,
+        new: &Flow<Self>,
+    ) -> Option<()> {
+        let [a, b, c, d] = new.source.0;
+        let [e, f, g, h] = new.destination.0;
+        let words = [a, b, c, d, e, f, g, h, new.ports.0];
+        bytes.store(ETHERNET + Self::SOURCE, words)
     }
 }
 

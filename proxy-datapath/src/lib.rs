@@ -15,10 +15,13 @@ pub mod flow;
 pub mod fragment;
 pub mod frontend;
 pub mod header;
+pub mod net;
 pub mod packet;
 pub mod parse;
+pub mod plain;
 pub mod rewrite;
 pub mod sctp;
+pub mod snat;
 pub mod socket;
 pub mod tables;
 #[cfg(test)]

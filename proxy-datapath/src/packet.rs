@@ -23,8 +23,8 @@ pub struct Packet<F: Family> {
 
 /// What a decision can know of a packet.
 pub mod shape {
-    /// Neither ports nor a quoted tuple: other protocols, ICMP messages, encrypted payloads. Also
-    /// what is no valid packet at all: the stack drops it.
+    /// Nothing that is decided about: errors without a tuple, fragments of them. Also what is no
+    /// valid packet at all: the stack drops it.
     pub const OTHER: u32 = 0;
     /// TCP, UDP or SCTP, whole.
     pub const WHOLE: u32 = 1;
@@ -37,6 +37,8 @@ pub mod shape {
     pub const ICMP_ERROR: u32 = 5;
     /// Headers that end too early or go on for too long.
     pub const UNPARSABLE: u32 = 6;
+    /// Another protocol, or an ICMP message that is no error: no ports, and nothing quoted.
+    pub const PORTLESS: u32 = 7;
 }
 
 /// TCP's flags, as the header's byte has them.

@@ -6,7 +6,9 @@
 use crate::{
     family::{Family, Ports, proto},
     packet::{Packet, shape, tcp},
-    wire::{Bytes, Words},
+    plain::Plain,
+    tables::Flow,
+    wire::{Bytes, Sum, Words},
 };
 
 /// Bytes of an Ethernet header.
@@ -53,10 +55,23 @@ pub trait Header: Family<Addr: Words> {
     const SOURCE: u32;
     const DESTINATION: u32;
     const ETHERTYPE: u16;
+    /// Bytes of a header without options or extensions.
+    const LENGTH: u32;
 
     /// Reads the header at `at`, which belongs to a packet that ends at `limit`. False if it is not
     /// a valid one. `quoted` headers may promise more than was quoted.
     fn head<B: Bytes>(bytes: &B, at: u32, limit: u32, quoted: bool, head: &mut Head<Self>) -> bool;
+    /// Reads the headers of a packet that is whole and has none but the usual ones, and eight bytes
+    /// of a transport header; `None` for any other.
+    fn plain<B: Bytes>(bytes: &B) -> Option<Plain<Self>>;
+    /// Writes a new tuple into such a packet. `before` is `Plain::before`, `change` that of the
+    /// addresses.
+    fn write_plain<B: Bytes>(
+        bytes: &mut B,
+        before: u32,
+        change: Sum,
+        new: &Flow<Self>,
+    ) -> Option<()>;
 }
 
 /// Reads a packet whose EtherType is the family's.
@@ -93,7 +108,7 @@ fn transport<F: Family, B: Bytes>(bytes: &B, head: &Head<F>, packet: &mut Packet
         proto::TCP => 20,
         proto::UDP => 8,
         proto::SCTP => 12,
-        _ => return shape::OTHER,
+        _ => return shape::PORTLESS,
     };
     if head.fragment_offset != 0 {
         return shape::LATER_FRAGMENT;
@@ -158,7 +173,7 @@ fn icmp<F: Header, B: Bytes>(
         (1..=4).contains(&kind)
     };
     if !error {
-        return shape::OTHER;
+        return shape::PORTLESS;
     }
     let mut quoted = Head::default();
     let at = head.payload + 8;

@@ -5,7 +5,7 @@
 
 use crate::{
     family::{Family, Port, proto},
-    frontend::{Choice, backend, select},
+    frontend::{Choice, Client, backend, origin, select},
     tables::{FrontendKey, Services, SocketKey, SocketPeer, port_proto},
     verdict::code,
 };
@@ -41,7 +41,7 @@ pub fn connect<F: Family, T: Sockets<F>>(
     if dial.proto != proto::TCP && (dial.proto != proto::UDP || dial.host == 0) {
         return code::PASS;
     }
-    let verdict = select(&dial.frontend(), tables, choice);
+    let verdict = select(&dial.frontend(), &dial.client(tables), tables, choice);
     if verdict == code::TRANSLATE {
         remember(dial, tables, choice);
     }
@@ -74,6 +74,7 @@ pub fn sendmsg<F: Family, T: Sockets<F>>(
             id: peer.backend,
             addr: found.addr,
             port: found.port(),
+            flags: found.flags,
         };
         // Another frontend with the same backend may have had the last answer.
         let told = way_back(dial, choice);
@@ -85,7 +86,7 @@ pub fn sendmsg<F: Family, T: Sockets<F>>(
         }
         return code::TRANSLATE;
     }
-    let verdict = select(&dial.frontend(), tables, choice);
+    let verdict = select(&dial.frontend(), &dial.client(tables), tables, choice);
     if verdict == code::TRANSLATE {
         remember(dial, tables, choice);
         let peer = SocketPeer {
@@ -135,5 +136,17 @@ impl<F: Family> Dial<F> {
     #[inline(always)]
     const fn frontend(&self) -> FrontendKey<F> {
         FrontendKey::new(self.addr, self.port, self.proto)
+    }
+
+    /// The host's clients share the node's address (services.md 87). A pod's socket may have none
+    /// yet.
+    #[inline(always)]
+    fn client<T: Services<F>>(&self, tables: &mut T) -> Client<F> {
+        let host = self.host != 0;
+        Client {
+            addr: tables.node().map(|node| node.addr).unwrap_or_default(),
+            origin: if host { origin::HOST } else { origin::SOCKET },
+            hash: tables.random(),
+        }
     }
 }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, net::Ipv4Addr, vec::Vec};
 use crate::{
     family::{Addr4, Ipv4, Port, Ports, proto},
     flow,
-    frontend::backend,
+    frontend::{address, backend},
     packet::{Packet, Rewrite, shape},
+    snat::{STOP, Walk},
     tables::{
-        Backend, Flow, FlowKey, Flows, Fragment, FragmentKey, Frontend, FrontendKey, Services,
-        port_proto,
+        Affinity, AffinityKey, Backend, Flow, FlowKey, Flows, Fragment, FragmentKey, Frontend,
+        FrontendKey, Node, Prefix, Services, port_proto,
     },
     verdict::{DropReason, code},
 };
@@ -27,8 +28,8 @@ impl Services<Ipv4> for Tables {
         let set = Frontend {
             base: 7,
             count: 1,
-            flags: 0,
             service: 1,
+            ..Frontend::default()
         };
         (*key == FrontendKey::new(VIP, Port::new(53), proto::UDP)).then_some(set)
     }
@@ -41,8 +42,30 @@ impl Services<Ipv4> for Tables {
         self.backend.filter(|_| id == 3)
     }
 
-    fn is_vip(&self, addr: &Addr4) -> bool {
-        *addr == VIP
+    fn address(&self, addr: &Addr4) -> u32 {
+        if *addr == VIP { address::FRONTEND } else { 0 }
+    }
+
+    fn node(&self) -> Option<&Node<Ipv4>> {
+        None
+    }
+
+    fn range(&self, _index: u32) -> Option<&Prefix<Ipv4>> {
+        None
+    }
+
+    fn admits(&self, _service: u32, _source: Addr4) -> bool {
+        false
+    }
+
+    fn affinity(&self, _key: &AffinityKey<Ipv4>) -> Option<Affinity> {
+        None
+    }
+
+    fn insert_affinity(&mut self, _key: &AffinityKey<Ipv4>, _affinity: &Affinity) {}
+
+    fn now_s(&self) -> u32 {
+        self.now_s
     }
 
     fn random(&mut self) -> u32 {
@@ -75,8 +98,27 @@ impl Flows<Ipv4> for Tables {
         false
     }
 
-    fn now_s(&self) -> u32 {
-        self.now_s
+    fn claim_flow(&mut self, key: &FlowKey<Ipv4>, flow: &Flow<Ipv4>) -> bool {
+        !self.flows.contains_key(key) && self.insert_flow(key, flow)
+    }
+
+    fn masquerade_address(&self, _destination: Addr4) -> Option<Addr4> {
+        None
+    }
+
+    fn is_own_socket(&self, _key: &FlowKey<Ipv4>) -> bool {
+        false
+    }
+
+    fn walk(&mut self, turns: u32, begin: impl FnOnce(&mut Walk<Ipv4>)) -> u32 {
+        let mut walk = Walk::default();
+        begin(&mut walk);
+        for _ in 0..turns {
+            if walk.step(self) == STOP {
+                break;
+            }
+        }
+        walk.found
     }
 }
 
@@ -92,6 +134,7 @@ fn tables() -> Tables {
         port_proto: port_proto(Port::new(5353), proto::UDP),
         state: backend::ACTIVE,
         service: 1,
+        ..Backend::default()
     };
     Tables {
         backend: Some(backend),

@@ -15,13 +15,16 @@ pub mod code {
     pub const HAIRPIN: u32 = 2;
     /// Refused: ICMP port unreachable, or ECONNREFUSED at a socket (services.md 65, 70).
     pub const REJECT: u32 = 3;
+    /// As `TRANSLATE`, to the next hop without the stack, which refuses packets in this node's name
+    /// that come in from outside.
+    pub const FORWARD: u32 = 4;
     /// Silently dropped; the reason is added.
     pub const DROP: u32 = 16;
 }
 
 /// Counters for each direction.
 pub const CODES: u32 = 32;
-pub const DIRECTIONS: u32 = 3;
+pub const DIRECTIONS: u32 = 5;
 
 /// Where a verdict was given; the counters' other index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +33,8 @@ pub enum Direction {
     FromPod = 0,
     ToPod = 1,
     Socket = 2,
+    FromNet = 3,
+    ToNet = 4,
 }
 
 #[must_use]
@@ -39,6 +44,7 @@ pub enum Verdict {
     Translate,
     Hairpin,
     Reject,
+    Forward,
     Drop(DropReason),
 }
 
@@ -63,6 +69,18 @@ pub enum DropReason {
     Unparsable = 6,
     /// The packet could not be written.
     RewriteFailed = 7,
+    /// In a range of ClusterIPs, but no Service's (services.md 73).
+    NoSuchClusterIp = 8,
+    /// Not in the Service's `loadBalancerSourceRanges` (services.md 80).
+    SourceNotAdmitted = 9,
+    /// No port is left for a flow that has to come back to this node.
+    NoSnatPort = 10,
+    /// This node has no address to send from toward the backend.
+    NoSnatAddress = 11,
+    /// Nothing leads to the next hop.
+    NoRoute = 12,
+    /// The hop limit is used up.
+    HopLimit = 13,
 }
 
 const _: () = assert!(CODES * DIRECTIONS <= crate::tables::COUNTERS_MAX);
@@ -71,13 +89,21 @@ const _: () = assert!(code::DROP + (DropReason::ALL.len() as u32) <= CODES);
 // === impl Direction ===
 
 impl Direction {
-    pub const ALL: [Self; DIRECTIONS as usize] = [Self::FromPod, Self::ToPod, Self::Socket];
+    pub const ALL: [Self; DIRECTIONS as usize] = [
+        Self::FromPod,
+        Self::ToPod,
+        Self::Socket,
+        Self::FromNet,
+        Self::ToNet,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::FromPod => "from_pod",
             Self::ToPod => "to_pod",
             Self::Socket => "socket",
+            Self::FromNet => "from_net",
+            Self::ToNet => "to_net",
         }
     }
 
@@ -98,6 +124,7 @@ impl Verdict {
             code::TRANSLATE => Some(Self::Translate),
             code::HAIRPIN => Some(Self::Hairpin),
             code::REJECT => Some(Self::Reject),
+            code::FORWARD => Some(Self::Forward),
             _ => DropReason::ALL
                 .into_iter()
                 .find(|reason| reason.code() == code)
@@ -111,6 +138,7 @@ impl Verdict {
             Self::Translate => "translate",
             Self::Hairpin => "hairpin",
             Self::Reject => "reject",
+            Self::Forward => "forward",
             Self::Drop(reason) => reason.name(),
         }
     }
@@ -119,7 +147,7 @@ impl Verdict {
 // === impl DropReason ===
 
 impl DropReason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::NoLocalBackend,
         Self::BackendMissing,
         Self::FlowNotStored,
@@ -128,6 +156,12 @@ impl DropReason {
         Self::FragmentTiny,
         Self::Unparsable,
         Self::RewriteFailed,
+        Self::NoSuchClusterIp,
+        Self::SourceNotAdmitted,
+        Self::NoSnatPort,
+        Self::NoSnatAddress,
+        Self::NoRoute,
+        Self::HopLimit,
     ];
 
     #[inline(always)]
@@ -145,6 +179,12 @@ impl DropReason {
             Self::FragmentTiny => "fragment-tiny",
             Self::Unparsable => "unparsable",
             Self::RewriteFailed => "rewrite-failed",
+            Self::NoSuchClusterIp => "no-such-cluster-ip",
+            Self::SourceNotAdmitted => "source-not-admitted",
+            Self::NoSnatPort => "no-snat-port",
+            Self::NoSnatAddress => "no-snat-address",
+            Self::NoRoute => "no-route",
+            Self::HopLimit => "hop-limit",
         }
     }
 }

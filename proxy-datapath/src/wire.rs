@@ -135,11 +135,12 @@ impl Words for Addr4 {
 impl Words for Addr6 {
     #[inline(always)]
     fn change(from: Self, to: Self) -> Sum {
-        let mut sum = Sum::default();
-        for (from, to) in from.0.into_iter().zip(to.0) {
-            sum = sum.plus(Sum::of(from, to));
-        }
-        sum
+        let [a, b, c, d] = from.0;
+        let [e, f, g, h] = to.0;
+        let wide = |word: u32| u64::from(word);
+        // Each word's complement is its difference to a word of ones.
+        let complements = 4 * wide(u32::MAX) - wide(a) - wide(b) - wide(c) - wide(d);
+        Sum::fold_wide(complements + wide(e) + wide(f) + wide(g) + wide(h))
     }
 }
 
@@ -154,8 +155,14 @@ impl Sum {
 
     #[inline(always)]
     pub const fn plus(self, other: Self) -> Self {
-        let (sum, carry) = self.0.overflowing_add(other.0);
-        Self(sum + carry as u32)
+        Self::fold_wide(self.0 as u64 + other.0 as u64)
+    }
+
+    /// A sum of fewer than 2^31 words.
+    #[inline(always)]
+    const fn fold_wide(sum: u64) -> Self {
+        let sum = (sum & u32::MAX as u64) + (sum >> 32);
+        Self((sum as u32).wrapping_add((sum >> 32) as u32))
     }
 
     /// The checksum that takes the place of `checksum`. As the kernel's `csum_fold(csum_add(..))`:
@@ -164,6 +171,23 @@ impl Sum {
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {
         Self(!(checksum as u32)).plus(self).fold()
+    }
+
+    /// The pseudo-header's sum that takes the place of `sum`, which a device will go on with.
+    #[inline(always)]
+    pub const fn added_to(self, sum: u16) -> u16 {
+        !Self(sum as u32).plus(self).fold()
+    }
+
+    #[inline(always)]
+    pub const fn negated(self) -> Self {
+        Self(!self.0)
+    }
+
+    /// Whether every checksum stays what it is.
+    #[inline(always)]
+    pub const fn is_nothing(self) -> bool {
+        matches!(self.fold(), 0 | 0xffff)
     }
 
     /// The checksum of a message with this sum.

@@ -8,19 +8,20 @@ use proxy_datapath::{
     family::{Ipv4, Ipv6},
     flow,
     parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, parse},
+    plain,
     rewrite::rewrite,
     verdict::{Direction, DropReason, code},
     wire::Bytes,
 };
 
 use crate::{
+    icmp::{self, Trouble},
     maps::{KernelTables, Scratch, Store, count},
     packet::SkbBytes,
-    reject::reject,
 };
 
 /// To the next program of the hook, or the stack: TCX_NEXT, TC_ACT_UNSPEC.
-const NEXT: i32 = -1;
+pub(crate) const NEXT: i32 = -1;
 /// TCX_DROP, TC_ACT_SHOT.
 const DROP: i32 = 2;
 /// Offset of the EtherType in an Ethernet header.
@@ -48,7 +49,7 @@ pub(crate) fn to_pod(ctx: &TcContext) -> i32 {
 
 /// A packet of a VLAN is never taken for an untagged one.
 #[inline(always)]
-fn ethertype(bytes: &SkbBytes) -> Option<u16> {
+pub(crate) fn ethertype(bytes: &SkbBytes) -> Option<u16> {
     if bytes.is_tagged() {
         None
     } else {
@@ -64,35 +65,62 @@ fn run<F: Store + Header, const FROM_POD: bool>(mut bytes: SkbBytes) -> i32 {
     } else {
         Direction::ToPod
     };
+    let endpoint = bytes.ifindex();
+    let mut tables = KernelTables::new(bytes.skb().cast());
+    let verdict = plain::run::<F, _, _>(
+        &mut bytes,
+        &mut tables,
+        direction,
+        endpoint,
+        general::<F, FROM_POD>,
+    );
+    finish(&mut bytes, direction, verdict)
+}
+
+/// Every kind of packet, stage by stage.
+#[inline(always)]
+fn general<F: Store + Header, const FROM_POD: bool>(
+    bytes: &mut SkbBytes,
+    tables: &mut KernelTables,
+) -> u32 {
+    let direction = if FROM_POD {
+        Direction::FromPod
+    } else {
+        Direction::ToPod
+    };
     let Some(Scratch {
         packet,
         layout,
         new,
     }) = F::scratch(direction)
     else {
-        return NEXT;
+        return code::PASS;
     };
+    bytes.pull_headers();
     // What an earlier packet left here is not cleared: a field is read only where this packet's
     // shape, or its verdict, says that it was set.
     packet.key.endpoint = bytes.ifindex();
     packet.tcp_flags = 0;
-    parse(&bytes, packet, layout);
+    parse(bytes, packet, layout);
     let (packet, layout) = (converge(packet), converge(layout));
 
     let mut verdict = if FROM_POD {
-        flow::from_pod(packet, &mut KernelTables, new)
+        flow::from_pod(packet, tables, new)
     } else {
-        flow::to_pod(packet, &mut KernelTables, new)
+        flow::to_pod(packet, tables, new)
     };
     let new = converge(new);
     let translates = verdict == code::TRANSLATE || verdict == code::HAIRPIN;
-    if translates && rewrite(&mut bytes, packet, layout, new).is_none() {
+    if translates && rewrite(bytes, packet, layout, new).is_none() {
         verdict = DropReason::RewriteFailed.code();
     }
-    if FROM_POD && verdict == code::REJECT && reject::<F>(&mut bytes, packet, layout).is_none() {
+    if FROM_POD
+        && verdict == code::REJECT
+        && icmp::send::<F>(bytes, packet, layout, Trouble::NoPort).is_none()
+    {
         verdict = DropReason::RewriteFailed.code();
     }
-    finish(&mut bytes, direction, verdict)
+    verdict
 }
 
 /// Makes the compiler read a stage's result from memory.
@@ -101,7 +129,7 @@ fn run<F: Store + Header, const FROM_POD: bool>(mut bytes: SkbBytes) -> i32 {
 /// stage become one where the next begins; else each is followed to the end ("BPF program is too
 /// large").
 #[inline(always)]
-fn converge<T>(value: &mut T) -> &mut T {
+pub(crate) fn converge<T>(value: &mut T) -> &mut T {
     let mut pointer: *mut T = value;
     // SAFETY: a move onto itself, with all of memory as a possible side effect.
     unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
@@ -111,7 +139,7 @@ fn converge<T>(value: &mut T) -> &mut T {
 
 /// The only place where a verdict becomes a return code, and is counted.
 #[inline(always)]
-fn finish(bytes: &mut SkbBytes, direction: Direction, verdict: u32) -> i32 {
+pub(crate) fn finish(bytes: &mut SkbBytes, direction: Direction, verdict: u32) -> i32 {
     count(direction, verdict);
     match verdict {
         code::PASS | code::TRANSLATE => NEXT,

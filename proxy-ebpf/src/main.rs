@@ -7,6 +7,8 @@
 //! | `recvmsg4`, `recvmsg6`, `getpeername4`, `getpeername6` | cgroup | whoever asks for a peer's name | name the frontend again |
 //! | `from_pod` | tc ingress of a pod's device | everything the pod sends | translate, refuse, drop |
 //! | `to_pod` | tc egress of a pod's device | everything the pod will receive | translate back, drop |
+//! | `from_net` | tc ingress of an uplink | everything that arrives from elsewhere | translate, send on, refuse, drop |
+//! | `to_net` | tc egress of an uplink | everything that leaves the node | translate back, drop |
 //!
 //! Nothing is decided here: `proxy-datapath` decides.
 #![no_std]
@@ -14,9 +16,10 @@
 #![feature(asm_experimental_arch)]
 
 mod forward;
+mod icmp;
 mod maps;
+mod net;
 mod packet;
-mod reject;
 mod socket;
 
 use aya_ebpf::{
@@ -78,6 +81,16 @@ fn from_pod(ctx: TcContext) -> i32 {
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
     forward::to_pod(&ctx)
+}
+
+#[classifier]
+fn from_net(ctx: TcContext) -> i32 {
+    net::from_net(&ctx)
+}
+
+#[classifier]
+fn to_net(ctx: TcContext) -> i32 {
+    net::to_net(&ctx)
 }
 
 /// Never reached: a panic would be an endless loop, which the verifier refuses to load with

@@ -1,35 +1,56 @@
 //! The maps, and the tables that decisions see in them.
 #![expect(unsafe_code, reason = "map values are reached through pointers")]
 
+use core::{ffi::c_void, ptr};
+
 use aya_ebpf::{
-    helpers::{bpf_get_prandom_u32, generated::bpf_ktime_get_coarse_ns},
+    helpers::{
+        bpf_get_prandom_u32,
+        generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop},
+    },
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
 };
 use proxy_datapath::{
     family::{Addr4, Addr6, Family, Ipv4, Ipv6},
     packet::{Packet, Rewrite},
     parse::Layout,
+    snat::{STOP, Walk},
     socket::Sockets,
     tables::{
-        Backend, Backends4, Backends6, COUNTERS_MAX, Flow, FlowKey, Flows, Flows4, Flows6,
-        Fragment, FragmentKey, Fragments4, Fragments6, Frontend, FrontendKey, Frontends4,
-        Frontends6, SLOTS_MAX, Services, SocketKey, SocketPeer, Sockets4, Sockets6, Table, Vips4,
-        Vips6,
+        ADDRESSES_MAX, AFFINITIES_MAX, Affinity, AffinityKey, BACKENDS_MAX, Backend, COUNTERS_MAX,
+        FLOWS_MAX, FRAGMENTS_MAX, FRONTENDS_MAX, Flow, FlowKey, Flows, Fragment, FragmentKey,
+        Frontend, FrontendKey, Kind, Node, Prefix, RANGES_MAX, SLOTS_MAX, SOCKETS_MAX, SOURCES_MAX,
+        Services, SocketKey, SocketPeer, UPLINKS_MAX, Uplink,
     },
     verdict::{DIRECTIONS, Direction},
 };
 
+use crate::{forward::converge, net};
+
 /// A family's maps.
 pub(crate) trait Store: Family {
     fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend>;
-    fn vips() -> &'static HashMap<Self::Addr, u32>;
+    fn addresses() -> &'static HashMap<Self::Addr, u32>;
+    fn sources() -> &'static LpmTrie<Source<Self>, u32>;
+    fn affinities() -> &'static LruHashMap<AffinityKey<Self>, Affinity>;
+    fn nodes() -> &'static Array<Node<Self>>;
+    fn ranges() -> &'static Array<Prefix<Self>>;
+    fn uplinks() -> &'static HashMap<u32, Uplink<Self>>;
     fn backends() -> &'static Array<Backend<Self>>;
     fn flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>>;
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment>;
     fn sockets() -> &'static LruHashMap<SocketKey<Self>, SocketPeer<Self>>;
     /// This CPU's place for the packet in hand.
     fn scratch(direction: Direction) -> Option<&'static mut Scratch<Self>>;
+    /// This CPU's place for a search for a port.
+    fn walk() -> Option<&'static mut Walk<Self>>;
+    /// One step of a walk, as `bpf_loop` calls it.
+    fn step() -> extern "C" fn(u32, *mut c_void) -> i64;
+    /// The node's address toward a destination, by its routes.
+    fn route_source(ctx: *mut c_void, destination: Self::Addr) -> Option<Self::Addr>;
+    /// Whether a socket of this node has a connection with this tuple.
+    fn is_own_socket(ctx: *mut c_void, key: &FlowKey<Self>) -> bool;
 }
 
 /// What the stages of the packet path hand on: too much for the stack of 512 bytes, beside theirs.
@@ -40,52 +61,69 @@ pub(crate) struct Scratch<F: Family> {
     pub(crate) new: Rewrite<F>,
 }
 
+/// `SourceKey` without its length, which the trie's key type has.
+#[repr(C)]
+pub(crate) struct Source<F: Family> {
+    service: u32,
+    addr: F::Addr,
+}
+
 /// The kernel's maps, as decisions see them.
-pub(crate) struct KernelTables;
+pub(crate) struct KernelTables {
+    /// The program's context; null where no decision asks for routes.
+    ctx: *mut c_void,
+}
 
 #[map(name = "SLOTS")]
 static SLOTS: Array<u32> = Array::with_max_entries(SLOTS_MAX, 0);
 
+/// The tick that the clock was last asked at, and what it said. It stands still between two ticks,
+/// and a tick is a load where a clock is a call.
+struct Clock {
+    tick: u64,
+    now_s: u64,
+}
+
+#[map(name = "CLOCK")]
+static CLOCK: PerCpuArray<Clock> = PerCpuArray::with_max_entries(1, 0);
+
 #[map(name = "COUNTERS")]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_MAX, 0);
 
+/// A family's maps by name, and how `Store` finds them.
 macro_rules! store {
-    ($family:ident, $addr:ident: $frontends:ident $frontends_name:literal $frontends_table:ident,
-     $vips:ident $vips_name:literal $vips_table:ident,
-     $backends:ident $backends_name:literal $backends_table:ident,
-     $flows:ident $flows_name:literal $flows_table:ident,
-     $fragments:ident $fragments_name:literal $fragments_table:ident,
-     $sockets:ident $sockets_name:literal $sockets_table:ident,
-     $scratch:ident $scratch_name:literal) => {
-        #[map(name = $frontends_name)]
-        static $frontends: HashMap<FrontendKey<$family>, Frontend> =
-            HashMap::with_max_entries($frontends_table::CAPACITY, $frontends_table::KIND.flags());
-
-        #[map(name = $vips_name)]
-        static $vips: HashMap<$addr, u32> =
-            HashMap::with_max_entries($vips_table::CAPACITY, $vips_table::KIND.flags());
-
-        #[map(name = $backends_name)]
-        static $backends: Array<Backend<$family>> =
-            Array::with_max_entries($backends_table::CAPACITY, 0);
-
-        #[map(name = $flows_name)]
-        static $flows: LruHashMap<FlowKey<$family>, Flow<$family>> =
-            LruHashMap::with_max_entries($flows_table::CAPACITY, 0);
-
-        #[map(name = $fragments_name)]
-        static $fragments: LruHashMap<FragmentKey<$family>, Fragment> =
-            LruHashMap::with_max_entries($fragments_table::CAPACITY, 0);
-
-        #[map(name = $sockets_name)]
-        static $sockets: LruHashMap<SocketKey<$family>, SocketPeer<$family>> =
-            LruHashMap::with_max_entries($sockets_table::CAPACITY, 0);
+    ($family:ident, $step:ident, $scratch:ident $scratch_name:literal,
+     $walk:ident $walk_name:literal: $(
+        $method:ident $map:ident $name:literal $kind:ident<$($param:ty),*> $capacity:expr,
+            $flags:expr;
+    )*) => {
+        $(
+            #[map(name = $name)]
+            static $map: $kind<$($param),*> = $kind::with_max_entries($capacity, $flags);
+        )*
 
         #[map(name = $scratch_name)]
         static $scratch: PerCpuArray<Scratch<$family>> =
             PerCpuArray::with_max_entries(DIRECTIONS, 0);
 
+        #[map(name = $walk_name)]
+        static $walk: PerCpuArray<Walk<$family>> = PerCpuArray::with_max_entries(1, 0);
+
+        extern "C" fn $step(_turn: u32, _unused: *mut c_void) -> i64 {
+            let Some(walk) = <$family>::walk() else {
+                return STOP.into();
+            };
+            walk.step(&mut KernelTables::new(ptr::null_mut())).into()
+        }
+
         impl Store for $family {
+            $(
+                #[inline(always)]
+                fn $method() -> &'static $kind<$($param),*> {
+                    &$map
+                }
+            )*
+
             #[inline(always)]
             fn scratch(direction: Direction) -> Option<&'static mut Scratch<Self>> {
                 let scratch = $scratch.get_ptr_mut(direction as u32)?;
@@ -94,44 +132,61 @@ macro_rules! store {
             }
 
             #[inline(always)]
-            fn frontends() -> &'static HashMap<FrontendKey<Self>, Frontend> {
-                &$frontends
+            fn walk() -> Option<&'static mut Walk<Self>> {
+                let walk = $walk.get_ptr_mut(0)?;
+                // SAFETY: as above.
+                Some(unsafe { &mut *walk })
             }
 
             #[inline(always)]
-            fn vips() -> &'static HashMap<$addr, u32> {
-                &$vips
+            fn step() -> extern "C" fn(u32, *mut c_void) -> i64 {
+                $step
             }
 
             #[inline(always)]
-            fn backends() -> &'static Array<Backend<Self>> {
-                &$backends
+            fn route_source(ctx: *mut c_void, destination: Self::Addr) -> Option<Self::Addr> {
+                net::route_source::<Self>(ctx, destination)
             }
 
             #[inline(always)]
-            fn flows() -> &'static LruHashMap<FlowKey<Self>, Flow<Self>> {
-                &$flows
-            }
-
-            #[inline(always)]
-            fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment> {
-                &$fragments
-            }
-
-            #[inline(always)]
-            fn sockets() -> &'static LruHashMap<SocketKey<Self>, SocketPeer<Self>> {
-                &$sockets
+            fn is_own_socket(ctx: *mut c_void, key: &FlowKey<Self>) -> bool {
+                net::is_own_socket::<Self>(ctx, key)
             }
         }
     };
 }
 
-store!(Ipv4, Addr4: FRONTENDS4 "FRONTENDS4" Frontends4, VIPS4 "VIPS4" Vips4,
-    BACKENDS4 "BACKENDS4" Backends4, FLOWS4 "FLOWS4" Flows4, FRAGMENTS4 "FRAGMENTS4" Fragments4,
-    SOCKETS4 "SOCKETS4" Sockets4, SCRATCH4 "SCRATCH4");
-store!(Ipv6, Addr6: FRONTENDS6 "FRONTENDS6" Frontends6, VIPS6 "VIPS6" Vips6,
-    BACKENDS6 "BACKENDS6" Backends6, FLOWS6 "FLOWS6" Flows6, FRAGMENTS6 "FRAGMENTS6" Fragments6,
-    SOCKETS6 "SOCKETS6" Sockets6, SCRATCH6 "SCRATCH6");
+const GROWS: u32 = Kind::Hash.flags();
+const TRIE: u32 = Kind::LpmTrie.flags();
+
+store!(Ipv4, step4, SCRATCH4 "SCRATCH4", WALK4 "WALK4":
+    frontends FRONTENDS4 "FRONTENDS4" HashMap<FrontendKey<Ipv4>, Frontend> FRONTENDS_MAX, GROWS;
+    addresses ADDRESSES4 "ADDRESSES4" HashMap<Addr4, u32> ADDRESSES_MAX, GROWS;
+    sources SOURCES4 "SOURCES4" LpmTrie<Source<Ipv4>, u32> SOURCES_MAX, TRIE;
+    affinities AFFINITIES4 "AFFINITIES4"
+        LruHashMap<AffinityKey<Ipv4>, Affinity> AFFINITIES_MAX, 0;
+    nodes NODE4 "NODE4" Array<Node<Ipv4>> 1, 0;
+    ranges RANGES4 "RANGES4" Array<Prefix<Ipv4>> RANGES_MAX, 0;
+    uplinks UPLINKS4 "UPLINKS4" HashMap<u32, Uplink<Ipv4>> UPLINKS_MAX, GROWS;
+    backends BACKENDS4 "BACKENDS4" Array<Backend<Ipv4>> BACKENDS_MAX, 0;
+    flows FLOWS4 "FLOWS4" LruHashMap<FlowKey<Ipv4>, Flow<Ipv4>> FLOWS_MAX, 0;
+    fragments FRAGMENTS4 "FRAGMENTS4"
+        LruHashMap<FragmentKey<Ipv4>, Fragment> FRAGMENTS_MAX, 0;
+    sockets SOCKETS4 "SOCKETS4" LruHashMap<SocketKey<Ipv4>, SocketPeer<Ipv4>> SOCKETS_MAX, 0;);
+store!(Ipv6, step6, SCRATCH6 "SCRATCH6", WALK6 "WALK6":
+    frontends FRONTENDS6 "FRONTENDS6" HashMap<FrontendKey<Ipv6>, Frontend> FRONTENDS_MAX, GROWS;
+    addresses ADDRESSES6 "ADDRESSES6" HashMap<Addr6, u32> ADDRESSES_MAX, GROWS;
+    sources SOURCES6 "SOURCES6" LpmTrie<Source<Ipv6>, u32> SOURCES_MAX, TRIE;
+    affinities AFFINITIES6 "AFFINITIES6"
+        LruHashMap<AffinityKey<Ipv6>, Affinity> AFFINITIES_MAX, 0;
+    nodes NODE6 "NODE6" Array<Node<Ipv6>> 1, 0;
+    ranges RANGES6 "RANGES6" Array<Prefix<Ipv6>> RANGES_MAX, 0;
+    uplinks UPLINKS6 "UPLINKS6" HashMap<u32, Uplink<Ipv6>> UPLINKS_MAX, GROWS;
+    backends BACKENDS6 "BACKENDS6" Array<Backend<Ipv6>> BACKENDS_MAX, 0;
+    flows FLOWS6 "FLOWS6" LruHashMap<FlowKey<Ipv6>, Flow<Ipv6>> FLOWS_MAX, 0;
+    fragments FRAGMENTS6 "FRAGMENTS6"
+        LruHashMap<FragmentKey<Ipv6>, Fragment> FRAGMENTS_MAX, 0;
+    sockets SOCKETS6 "SOCKETS6" LruHashMap<SocketKey<Ipv6>, SocketPeer<Ipv6>> SOCKETS_MAX, 0;);
 
 /// Counts a verdict.
 #[inline(always)]
@@ -143,6 +198,13 @@ pub(crate) fn count(direction: Direction, code: u32) {
 }
 
 // === impl KernelTables ===
+
+impl KernelTables {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: *mut c_void) -> Self {
+        Self { ctx }
+    }
+}
 
 impl<F: Store> Services<F> for KernelTables {
     #[inline(always)]
@@ -162,14 +224,66 @@ impl<F: Store> Services<F> for KernelTables {
     }
 
     #[inline(always)]
-    fn is_vip(&self, addr: &F::Addr) -> bool {
-        F::vips().get_ptr(addr).is_some()
+    fn address(&self, addr: &F::Addr) -> u32 {
+        // SAFETY: copied out at once.
+        unsafe { F::addresses().get(addr) }.copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn node(&self) -> Option<&Node<F>> {
+        F::nodes().get(0)
+    }
+
+    #[inline(always)]
+    fn range(&self, index: u32) -> Option<&Prefix<F>> {
+        F::ranges().get(index)
+    }
+
+    #[inline(always)]
+    fn admits(&self, service: u32, source: F::Addr) -> bool {
+        let bits = 32 + 8 * size_of::<F::Addr>() as u32;
+        let key = Key::new(
+            bits,
+            Source {
+                service,
+                addr: source,
+            },
+        );
+        F::sources().get(&key).is_some()
+    }
+
+    #[inline(always)]
+    fn affinity(&self, key: &AffinityKey<F>) -> Option<Affinity> {
+        // SAFETY: copied out at once.
+        unsafe { F::affinities().get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn insert_affinity(&mut self, key: &AffinityKey<F>, affinity: &Affinity) {
+        let _ = F::affinities().insert(key, affinity, 0);
     }
 
     #[inline(always)]
     fn random(&mut self) -> u32 {
         // SAFETY: takes nothing and cannot fail.
         unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn now_s(&self) -> u32 {
+        let Some(clock) = CLOCK.get_ptr_mut(0) else {
+            return 0;
+        };
+        // SAFETY: this CPU's own copy of an array element; what comes in between writes the same.
+        let clock = unsafe { &mut *clock };
+        // SAFETY: takes nothing and cannot fail.
+        let tick = unsafe { bpf_jiffies64() };
+        if clock.tick != tick {
+            // SAFETY: takes nothing and cannot fail.
+            clock.now_s = unsafe { bpf_ktime_get_coarse_ns() } >> 30;
+            clock.tick = tick;
+        }
+        clock.now_s as u32
     }
 }
 
@@ -205,10 +319,41 @@ impl<F: Store> Flows<F> for KernelTables {
     }
 
     #[inline(always)]
-    fn now_s(&self) -> u32 {
-        // SAFETY: takes nothing and cannot fail.
-        let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-        (now_ns >> 30) as u32
+    fn claim_flow(&mut self, key: &FlowKey<F>, flow: &Flow<F>) -> bool {
+        /// `BPF_NOEXIST` of the kernel's UAPI.
+        const NO_EXIST: u64 = 1;
+        F::flows().insert(key, flow, NO_EXIST).is_ok()
+    }
+
+    #[inline(always)]
+    fn masquerade_address(&self, destination: F::Addr) -> Option<F::Addr> {
+        F::route_source(self.ctx, destination)
+    }
+
+    #[inline(always)]
+    fn is_own_socket(&self, key: &FlowKey<F>) -> bool {
+        F::is_own_socket(self.ctx, key)
+    }
+
+    #[inline(always)]
+    fn walk(&mut self, turns: u32, begin: impl FnOnce(&mut Walk<F>)) -> u32 {
+        let Some(walk) = F::walk() else {
+            return 0;
+        };
+        begin(walk);
+        // VERIFIER: only a place on the stack may be handed on ("R3 type=map_value expected=fp"),
+        // so the step finds the walk by itself.
+        let mut unused = 0u64;
+        // SAFETY: the step takes no notice of what it is handed.
+        unsafe {
+            bpf_loop(
+                turns,
+                F::step() as *mut c_void,
+                ptr::from_mut(&mut unused).cast(),
+                0,
+            )
+        };
+        converge(walk).found
     }
 }
 

@@ -1,5 +1,5 @@
-//! Turns a packet into the ICMP error that refuses it: port unreachable, never a RST (services.md
-//! 65).
+//! Turns a packet into the ICMP error that tells its sender why it does not go on. A refusal is port
+//! unreachable, never a RST (services.md 65).
 //!
 //! The packet is cut to its headers, room is made before them, and it goes back where it came from,
 //! in the name of the frontend that it was for.
@@ -26,17 +26,43 @@ const AFTER_ETHERNET: u32 = 1;
 const QUOTED_WORDS_MAX: u32 = 40;
 const HOP_LIMIT: u8 = 64;
 
+/// What the error says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nobody answers there.
+    NoPort,
+    /// Longer than the way takes, which is so many bytes.
+    TooLong(u32),
+    /// It has come too far.
+    HopLimit,
+}
+
+/// The type and code of an ICMP message, and the word after its checksum.
+struct Message {
+    kind: u8,
+    code: u8,
+    rest: u32,
+}
+
+/// Turns the packet around as the error; it has yet to be sent.
 #[inline(always)]
-pub(crate) fn reject<F: Header>(
+pub(crate) fn send<F: Header>(
     bytes: &mut SkbBytes,
     packet: &Packet<F>,
     layout: &Layout,
+    trouble: Trouble,
 ) -> Option<()> {
-    let ip_header = layout.transport - ETHERNET;
+    let message = trouble.message::<F>();
+    let ip_header = layout.transport.wrapping_sub(ETHERNET) & 0x7ff;
     let transport = match packet.key.proto {
         proto::TCP => 20,
         proto::UDP => 8,
-        _ => 12,
+        proto::SCTP => 12,
+        // Eight bytes, or what there is of them.
+        _ => match layout.end.wrapping_sub(layout.transport) {
+            length if length < 8 => length & 4,
+            _ => 8,
+        },
     };
     let quoted = ip_header + transport;
     if quoted > QUOTED_WORDS_MAX * 4 {
@@ -71,7 +97,7 @@ pub(crate) fn reject<F: Header>(
     bytes.store(ETHERNET + F::DESTINATION, destination)?;
     if F::NUMBER == 4 {
         write_ipv4::<F>(bytes, (20 + length) as u16, source, destination)?;
-        write_icmp(bytes, icmp, [3, 3], body)
+        write_icmp(bytes, icmp, &message, body)
     } else {
         bytes.store(ETHERNET, u32::from_ne_bytes([0x60, 0, 0, 0]))?;
         let [high, low] = (length as u16).to_be_bytes();
@@ -83,7 +109,7 @@ pub(crate) fn reject<F: Header>(
         let pseudo = addresses(source, destination)
             .plus(Sum(u32::from_ne_bytes([0, 0, high, low])))
             .plus(Sum(u32::from_ne_bytes([0, 0, 0, next])));
-        write_icmp(bytes, icmp, [1, 4], body.plus(pseudo))
+        write_icmp(bytes, icmp, &message, body.plus(pseudo))
     }
 }
 
@@ -163,10 +189,29 @@ fn write_ipv4<F: Header>(
     bytes.store(ETHERNET + 10, checksum)
 }
 
-/// Writes the ICMP header of the given type and code, before a body with the given sum.
+/// Writes the ICMP header before a body with the given sum.
 #[inline(always)]
-fn write_icmp(bytes: &mut SkbBytes, at: u32, [kind, code]: [u8; 2], body: Sum) -> Option<()> {
-    let head = u32::from_ne_bytes([kind, code, 0, 0]);
-    bytes.store(at, [head, 0])?;
-    bytes.store(at + 2, Sum(head).plus(body).fold())
+fn write_icmp(bytes: &mut SkbBytes, at: u32, message: &Message, body: Sum) -> Option<()> {
+    let head = u32::from_ne_bytes([message.kind, message.code, 0, 0]);
+    let sum = Sum(head).plus(Sum(message.rest)).plus(body);
+    bytes.store(at, [head, message.rest])?;
+    bytes.store(at + 2, sum.fold())
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    #[inline(always)]
+    const fn message<F: Header>(self) -> Message {
+        let ([kind, code], rest) = match (self, F::NUMBER) {
+            (Self::NoPort, 4) => ([3, 3], 0),
+            (Self::NoPort, _) => ([1, 4], 0),
+            // IPv4 has the length in the low half only, IPv6 in the whole word.
+            (Self::TooLong(mtu), 4) => ([3, 4], (mtu & 0xffff).to_be()),
+            (Self::TooLong(mtu), _) => ([2, 0], mtu.to_be()),
+            (Self::HopLimit, 4) => ([11, 0], 0),
+            (Self::HopLimit, _) => ([3, 0], 0),
+        };
+        Message { kind, code, rest }
+    }
 }
