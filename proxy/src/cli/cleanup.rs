@@ -1,12 +1,17 @@
 //! `switchboard cleanup`.
 
-use std::{fmt::Display, fs, io, path::Path};
+use std::{
+    fmt::Display,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
 use super::{Ending, Location, Streams};
 use crate::{
     attach::links,
+    config::{PIN_DIR, RUN_DIR, Settings},
     observe::{NAMES_FILE, SOCKET_NAME},
     tables::PinDir,
     watch::kube::MEMORY_FILE,
@@ -27,6 +32,23 @@ pub(super) struct Args {
     dry_run: bool,
     #[command(flatten)]
     location: Location,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// For an agent with these settings.
+    pub(super) fn of_agent(settings: &Settings) -> Self {
+        let dir =
+            |dir: &Option<PathBuf>, default: &str| dir.clone().unwrap_or_else(|| default.into());
+        Self {
+            dry_run: false,
+            location: Location {
+                run_dir: dir(&settings.run_dir, RUN_DIR),
+                pin_dir: dir(&settings.pin_dir, PIN_DIR),
+            },
+        }
+    }
 }
 
 pub(super) fn run(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {

@@ -6,6 +6,7 @@ mod agent;
 mod cleanup;
 mod client;
 mod completion;
+mod config;
 mod dump;
 mod output;
 mod pinned;
@@ -45,6 +46,8 @@ enum Command {
     Dump(dump::Args),
     Trace(trace::Args),
     Cleanup(cleanup::Args),
+    #[command(subcommand)]
+    Config(config::Command),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -76,12 +79,13 @@ struct Location {
 
 pub fn run(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<Ending> {
     match cli.command {
-        Command::Agent(args) => agent::run(*args),
+        Command::Agent(args) => agent::run(*args, streams),
         Command::Status(args) => status::run(&args, streams),
         Command::Service(command) => service::run(&command, streams),
         Command::Dump(args) => dump::run(&args, streams),
         Command::Trace(args) => trace::run(&args, streams),
         Command::Cleanup(args) => cleanup::run(&args, streams),
+        Command::Config(command) => config::run(&command, streams),
         Command::Completion(args) => completion::run(&args, streams),
         Command::Version(args) => version::run(&args, streams),
     }

@@ -39,6 +39,20 @@ pub enum Dialect {
     Ipvs,
 }
 
+// === impl Algorithm ===
+
+impl Algorithm {
+    /// What comes closest to a scheduler of IPVS: by connections, by a hash that is the same on
+    /// every node, or neither.
+    pub fn of_scheduler(scheduler: &str) -> Self {
+        match scheduler {
+            "lc" | "wlc" | "sed" | "nq" | "lblc" | "lblcr" => Self::LeastConnections,
+            "mh" | "sh" => Self::Maglev,
+            _ => Self::Random,
+        }
+    }
+}
+
 // === impl Dialect ===
 
 impl Dialect {

@@ -1,20 +1,27 @@
-//! The configuration file: Switchboard's own, or kube-proxy's for what means the same here.
+//! The configuration file: Switchboard's own, or kube-proxy's.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::Settings;
+use super::{Field, Settings, kube_proxy};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
+    pub kind: Kind,
     pub settings: Settings,
-    /// What was set without effect.
+    /// What was set without effect, or does not exist.
     pub notes: Vec<String>,
+    /// Of a KubeProxyConfiguration: what became of each field that says something.
+    pub fields: Vec<Field>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Switchboard,
+    KubeProxy,
 }
 
 // === impl ConfigFile ===
@@ -28,55 +35,49 @@ impl ConfigFile {
         read().with_context(|| format!("read configuration {}", path.display()))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         // A node may be called `n` or `on`.
         let options = serde_saphyr::options! { strict_booleans: true };
         let value: Value = serde_saphyr::from_str_with_options(text, options)?;
+        let value = without_nulls(value);
         match value.get("kind").and_then(Value::as_str) {
-            Some("KubeProxyConfiguration") => Ok(Self::from_kube_proxy(&value)),
+            Some(kube_proxy::KIND) => Self::from_kube_proxy(&value),
             Some(kind) => bail!("a {kind} is no configuration of Switchboard"),
-            None if value.is_null() => Ok(Self::default()),
-            None => Ok(Self {
-                settings: serde_json::from_value(value)?,
-                notes: Vec::new(),
-            }),
+            None => match value {
+                Value::Null => Ok(Self::default()),
+                Value::Object(fields) => Ok(Self {
+                    settings: Settings::read(fields)?,
+                    ..Self::default()
+                }),
+                _ => bail!("not a mapping of settings"),
+            },
         }
     }
 
-    /// Who the node is and where the API is; the rest concerns frontends other than ClusterIPs, or
-    /// machinery that Switchboard does not have.
-    fn from_kube_proxy(value: &Value) -> Self {
-        let text = |pointer: &str| {
-            value
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-        };
-        let used = ["apiVersion", "kind", "hostnameOverride", "clientConnection"];
-        let fields = value.as_object().into_iter().flatten();
-        let unused = fields.filter(|(name, value)| !used.contains(&name.as_str()) && is_set(value));
-        Self {
-            settings: Settings {
-                node_name: text("/hostnameOverride").map(str::to_owned),
-                kubeconfig: text("/clientConnection/kubeconfig").map(PathBuf::from),
-                ..Settings::default()
-            },
-            notes: unused
-                .map(|(name, _)| format!("KubeProxyConfiguration: {name} has no effect"))
+    fn from_kube_proxy(value: &Value) -> anyhow::Result<Self> {
+        let kube_proxy::Read { settings, fields } = kube_proxy::read(value)?;
+        let noteworthy = fields.iter().filter(|field| field.is_noteworthy());
+        Ok(Self {
+            kind: Kind::KubeProxy,
+            settings,
+            notes: noteworthy
+                .map(|field| format!("{}: {field}", kube_proxy::KIND))
                 .collect(),
-        }
+            fields,
+        })
     }
 }
 
-/// Whether a field says more than that it is there: a written-out default does not.
-fn is_set(value: &Value) -> bool {
+/// A field without a value is the same as no field.
+fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty() && text != "0s",
-        Value::Array(values) => !values.is_empty(),
-        Value::Object(fields) => fields.values().any(is_set),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            fields
+                .map(|(name, value)| (name, without_nulls(value)))
+                .collect()
+        }
+        other => other,
     }
 }
 
@@ -91,6 +92,24 @@ mod tests {
         assert!(
             format!("{error:#}").contains("unknown field `manifest`"),
             "{error:#}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named_by_its_field() {
+        let error = ConfigFile::parse("conntrackMin: [1]\n").unwrap_err();
+        assert!(
+            error.to_string().starts_with("conntrackMin: invalid type"),
+            "{error:#}"
+        );
+        assert!(ConfigFile::parse("- nodeName\n").is_err());
+    }
+
+    #[test]
+    fn a_setting_without_a_value_is_not_set() {
+        assert_eq!(
+            ConfigFile::parse("nodeName:\napiServers: null\n").unwrap(),
+            ConfigFile::default()
         );
     }
 
@@ -115,19 +134,6 @@ mod tests {
         assert_eq!(settings.node_name.as_deref(), Some("Edge-1"));
         assert_eq!(settings.api_servers, ["https://10.0.0.1:6443"]);
         assert_eq!(settings.attach, Some(Attach::Clsact));
-    }
-
-    #[test]
-    fn of_kube_proxys_configuration_the_node_and_the_api_count() {
-        let file = ConfigFile::parse(
-            "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n\
-             hostnameOverride: node-1\nclientConnection: {kubeconfig: /k, qps: 5}\n\
-             mode: nftables\nclusterCIDR: ''\niptables: {masqueradeAll: false, syncPeriod: 0s}\n",
-        )
-        .unwrap();
-        assert_eq!(file.settings.node_name.as_deref(), Some("node-1"));
-        assert_eq!(file.settings.kubeconfig, Some("/k".into()));
-        assert_eq!(file.notes, ["KubeProxyConfiguration: mode has no effect"]);
     }
 
     #[test]

@@ -1,21 +1,35 @@
 //! What an agent is told, once flags, environment, file and defaults have been weighed.
 
 mod choice;
+mod duration;
+mod effective;
 mod file;
+mod flags;
+mod kube_proxy;
+mod problem;
 pub mod proxy;
+mod resolve;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod told;
 
 use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     choice::{Algorithm, Dialect, Forwarding},
-    file::ConfigFile,
+    duration::GoDuration,
+    file::{ConfigFile, Kind},
+    flags::KubeProxyFlags,
+    kube_proxy::{Fate, Field},
+    problem::{Invalid, Problem},
     proxy::Proxy,
-    settings::Settings,
+    settings::{FeatureGates, ProxySettings, Settings},
+    told::Told,
 };
 use crate::attach::links::cgroup2_mount;
 
@@ -24,7 +38,7 @@ pub const RUN_DIR: &str = "/run/switchboard";
 /// The client library logs each request that fails, and so does the source, once for an outage.
 const LOG_FILTER: &str = "info,kube_client=off,kube_runtime=off";
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Attach {
     /// tcx where the kernel has it, from Linux 6.6 on
@@ -34,7 +48,7 @@ pub enum Attach {
     Clsact,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     #[default]
@@ -76,13 +90,18 @@ pub enum Source {
 // === impl Config ===
 
 impl Config {
-    /// Flags win over the file, and what neither says comes from the machine or is the default.
-    pub fn new(flags: Settings, file: ConfigFile) -> anyhow::Result<Self> {
-        let settings = flags.or(file.settings);
+    /// What nobody has said comes from the machine or is the default.
+    pub fn new(told: Told) -> anyhow::Result<Self> {
+        let Told { settings, notes } = told;
+        let mut proxy = Proxy::new(&settings.proxy)?;
         let node_name = match &settings.node_name {
             Some(name) => canonical_node_name(name),
             None => host_name()?,
         };
+        if node_name.is_empty() {
+            bail!("this node's name is empty: say --node-name NAME");
+        }
+        proxy.configz["hostnameOverride"] = node_name.as_str().into();
         let cgroup = match &settings.cgroup {
             Some(dir) => dir.clone(),
             None => cgroup2_mount().context(
@@ -100,8 +119,8 @@ impl Config {
             attach: settings.attach.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| LOG_FILTER.to_owned()),
             log_format: settings.log_format.unwrap_or_default(),
-            proxy: Proxy::default(),
-            notes: file.notes,
+            proxy,
+            notes,
         })
     }
 }
@@ -136,60 +155,17 @@ pub fn canonical_node_name(name: &str) -> String {
     name.trim().to_lowercase()
 }
 
+/// kube-proxy's verbosity as a filter; `None` for what is logged anyway.
+const fn log_filter(verbosity: u32) -> Option<&'static str> {
+    match verbosity {
+        0..=3 => None,
+        4..=5 => Some("info,switchboard=debug,kube_client=off,kube_runtime=off"),
+        _ => Some("debug,switchboard=trace"),
+    }
+}
+
 fn host_name() -> anyhow::Result<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname")
         .context("read the host's name: say --node-name NAME")?;
     Ok(canonical_node_name(&name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(text: &str) -> Settings {
-        serde_saphyr::from_str(text).unwrap()
-    }
-
-    #[track_caller]
-    fn config(flags: &str, file: &str) -> anyhow::Result<Config> {
-        let flags = format!("nodeName: ' Node-1 '\ncgroup: /cgroup\n{flags}");
-        let file = ConfigFile {
-            settings: settings(file),
-            notes: Vec::new(),
-        };
-        Config::new(settings(&flags), file)
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let file = "manifests: /from-file\npinDir: /pins\nlog: debug\nnodeName: other\n";
-        assert_eq!(
-            config("log: warn", file).unwrap(),
-            Config {
-                node_name: "node-1".to_owned(),
-                source: Source::Directory("/from-file".into()),
-                pin_dir: "/pins".into(),
-                run_dir: "/run/switchboard".into(),
-                cgroup: "/cgroup".into(),
-                cni_cache: None,
-                attach: Attach::Auto,
-                log: "warn".to_owned(),
-                log_format: LogFormat::Text,
-                proxy: Proxy::default(),
-                notes: Vec::new(),
-            }
-        );
-    }
-
-    #[test]
-    fn a_source_among_the_flags_replaces_the_one_in_the_file() {
-        let config = config("manifests: /m", "kubeconfig: /k\napiServers: [https://a]").unwrap();
-        assert_eq!(config.source, Source::Directory("/m".into()));
-    }
-
-    #[test]
-    fn a_directory_and_an_api_server_exclude_each_other() {
-        assert!(config("", "manifests: /m\napiServers: [https://a]").is_err());
-        assert!(config("kubeconfig: /k", "manifests: /m").is_ok());
-    }
 }

@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-pub(super) fn parse_addr(text: &str) -> Option<IpAddr> {
+pub(crate) fn parse_addr(text: &str) -> Option<IpAddr> {
     parse_as_written(text).map(|addr| addr.to_canonical())
 }
 
-pub(super) fn parse_prefix(text: &str) -> Option<IpNet> {
+pub(crate) fn parse_prefix(text: &str) -> Option<IpNet> {
     let (addr, length) = text.trim().split_once('/')?;
     let addr = parse_as_written(addr)?;
     let length = u8::try_from(parse_decimal(length)?).ok()?;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use problems::Problems;
 
+pub(crate) use self::address::{parse_addr, parse_prefix};
 pub use self::{
     endpoint_slice::endpoint_slice, node::node, pod::pod, service::service,
     service_cidr::service_cidr,

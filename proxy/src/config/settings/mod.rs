@@ -1,13 +1,19 @@
 //! Each thing that an agent can be told, as a flag and as a line of the configuration file.
 
+mod gates;
+mod proxy;
+
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use anyhow::bail;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
+pub use self::{gates::FeatureGates, proxy::ProxySettings};
 use super::{Attach, LogFormat};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Settings {
     /// This node's name; the host's name by default
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
@@ -42,11 +48,45 @@ pub struct Settings {
     /// How it is logged [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// In a file, its settings stand beside the others.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub proxy: ProxySettings,
 }
 
 // === impl Settings ===
 
 impl Settings {
+    /// What a file says. An error names the field; `serde(flatten)` would lose its name.
+    pub(super) fn read(fields: Map<String, Value>) -> anyhow::Result<Self> {
+        let known = Self::default().write(|_| true)?;
+        let unknown: Vec<String> = fields
+            .keys()
+            .filter(|name| !known.contains_key(*name))
+            .map(|name| format!("unknown field `{name}`"))
+            .collect();
+        if !unknown.is_empty() {
+            bail!("{}", unknown.join(", "));
+        }
+        let fields = Value::Object(fields);
+        Ok(Self {
+            proxy: typed(&fields)?,
+            ..typed(&fields)?
+        })
+    }
+
+    /// The lines of a file whose values are `wanted`.
+    fn write(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Map<String, Value>> {
+        let parts = [fields_of(self)?, fields_of(&self.proxy)?];
+        let all = parts.into_iter().flatten();
+        Ok(all.filter(|(_, value)| wanted(value)).collect())
+    }
+
+    /// The file that says the same.
+    pub fn to_file(&self) -> anyhow::Result<Map<String, Value>> {
+        self.write(|value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()))
+    }
+
     /// These, and `others` where these say nothing. A source of objects is taken as a whole.
     pub(super) fn or(self, others: Self) -> Self {
         let names_source =
@@ -68,6 +108,26 @@ impl Settings {
             attach: self.attach.or(others.attach),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
+            proxy: self.proxy.or(others.proxy),
         }
+    }
+}
+
+/// The value as a type; an error begins with the path of the field.
+pub(super) fn typed<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
+    Ok(serde_path_to_error::deserialize(value)?)
+}
+
+/// Fails where a path is no UTF-8.
+pub(super) fn fields_of<T: Serialize>(settings: &T) -> anyhow::Result<Map<String, Value>> {
+    typed(&serde_json::to_value(settings)?)
+}
+
+/// As Go's flags have it.
+fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
     }
 }
