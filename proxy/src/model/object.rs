@@ -50,7 +50,7 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     pub internal_traffic_policy: TrafficPolicy,
     pub external_traffic_policy: TrafficPolicy,
-    /// `0` for none. Meant only with type LoadBalancer and a local external policy (services.md 30).
+    /// `0` for none; used with type LoadBalancer and a local external policy (services.md 30).
     pub health_check_node_port: u16,
     /// Seconds, with `sessionAffinity: ClientIP` (services.md 20).
     pub affinity_timeout_s: Option<u32>,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Cluster, Endpoint, EndpointSlice, Event, IpFamily, Kind, Object, ObjectKey, ObjectRef, Protocol, Service,
-    ServicePort, ServiceType, SlicePort, TrafficPolicy,
+    Cluster, Endpoint, EndpointSlice, Event, IpFamily, Kind, Object, ObjectKey, ObjectRef,
+    Protocol, Service, ServicePort, ServiceType, SlicePort, TrafficPolicy,
 };
 
 /// A ready endpoint that is nowhere in particular.

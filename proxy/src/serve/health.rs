@@ -1,5 +1,5 @@
-//! Whether the proxy keeps up, and whether its node should get traffic: the state behind `/healthz`,
-//! `/livez` and the health check ports (services.md 98, 102–106).
+//! Whether the proxy keeps up, and whether its node should get traffic: the state behind
+//! `/healthz`, `/livez` and the health check ports (services.md 98, 102–106).
 //!
 //! Time comes through `Clock`. How long a change has waited is measured by the monotonic clock, so
 //! that a step of the other one makes nobody unhealthy; the other one is only shown.
@@ -226,6 +226,7 @@ mod tests {
     #[case::starting("", true)]
     #[case::starting_with_a_change("q4 3600", true)]
     #[case::nothing_pending("s4 s6 3600", true)]
+    #[case::an_api_server_that_is_away_25("s4 s6 86400", true)]
     #[case::a_young_change("s4 100 q4 59", true)]
     #[case::an_old_change("s4 q4 60", false)]
     #[case::the_oldest_counts("s4 q4 30 q4 30", false)]

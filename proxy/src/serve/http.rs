@@ -2,6 +2,7 @@
 //! on both, so that hundreds of health check ports cost little and a flood harms only itself.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
@@ -20,13 +21,13 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
-/// Connections of one listener at a time; whoever comes then waits for one of them to end.
+/// Connections of one listener at a time. The oldest gives way to one more, so that nobody can keep
+/// probes out by holding connections open: a probe is answered in a millisecond.
 const CONNECTIONS_MAX: usize = 256;
 const BACKLOG: u32 = 128;
 /// From one request's end to the next one's headers; an idle connection ends after it.
@@ -97,12 +98,9 @@ impl Server {
 
     /// Answers until the future is dropped, and every connection with it.
     pub(super) async fn run<S: Site>(self, site: Arc<S>) -> Infallible {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
+        let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            while connections.try_join_next().is_some() {}
-            let place = places.clone().acquire_owned().await;
-            let place = place.expect("the semaphore is never closed");
             let stream = match self.0.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -111,16 +109,14 @@ impl Server {
                     continue;
                 }
             };
-            let site = site.clone();
-            connections.spawn(async move {
-                let _place = place;
-                if timeout(CONNECTION_TIMEOUT, connection(stream, site))
-                    .await
-                    .is_err()
-                {
-                    debug!("ended a connection that was open for too long");
-                }
-            });
+            while connections.try_join_next().is_some() {}
+            oldest_first.retain(|connection| !connection.is_finished());
+            if oldest_first.len() == CONNECTIONS_MAX
+                && let Some(oldest) = oldest_first.pop_front()
+            {
+                oldest.abort();
+            }
+            oldest_first.push_back(connections.spawn(connection(stream, site.clone())));
         }
     }
 }
@@ -140,9 +136,59 @@ async fn connection<S: Site>(stream: TcpStream, site: Arc<S>) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        debug!("a connection failed: {error}");
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!("a connection failed: {error}"),
+        Err(_) => debug!("ended a connection that was open for too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::serve::testing::{get, serve};
+
+    struct Echo;
+
+    impl Site for Echo {
+        async fn answer(&self, path: &str) -> Answer {
+            answer(StatusCode::OK, TEXT, path.to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_site_sees_the_path_alone() {
+        let got = get(serve(Echo).await, "/a/b?c=d").await;
+        assert_eq!((got.status, &*got.body), (200, "/a/b"));
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_held_open_keep_nobody_out() {
+        let addr = serve(Echo).await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            held.push(TcpStream::connect(addr).await.unwrap());
+        }
+        assert_eq!(get(addr, "/").await.status, 200);
+        // The oldest had to go, the next one stays.
+        let deadline = Duration::from_secs(10);
+        let read = timeout(deadline, held[0].read(&mut [0])).await;
+        assert_eq!(read.unwrap().unwrap(), 0);
+        let error = held[1].try_read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn a_server_for_one_family_leaves_the_other_to_another() {
+        let all = Server::bind(([0; 8], 0).into()).unwrap();
+        let v4 = SocketAddr::from(([0; 4], all.addr().unwrap().port()));
+        assert!(Server::bind(v4).is_err(), "[::] takes both");
+        drop(all);
+        let v6 = Server::bind_family(([0; 8], v4.port()).into()).unwrap();
+        assert!(Server::bind(v4).is_ok());
+        drop(v6);
     }
 }

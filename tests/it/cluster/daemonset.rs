@@ -75,7 +75,7 @@ fn api_server_takes_the_manifests() {
 
 /// The list of what may be listed is the list of what is.
 #[test]
-fn account_may_watch_what_the_agent_watches_and_nothing_else() {
+fn account_may_watch_what_the_agent_watches_and_write_events_and_nothing_else() {
     let Some(mut story) = Story::begin("account") else {
         return;
     };
@@ -96,7 +96,14 @@ fn account_may_watch_what_the_agent_watches_and_nothing_else() {
     let role = story.kubectl(&role).expect("the role exists");
     let role: Value = serde_json::from_str(&role).expect("a role in JSON");
     let mut allowed = BTreeSet::new();
+    let mut told = 0;
     for rule in role["rules"].as_array().expect("a role has rules") {
+        // Events are written, and nothing else is.
+        if rule["resources"] == json!(["events"]) {
+            assert_eq!(rule["verbs"], json!(["create", "patch"]), "{rule}");
+            told += 1;
+            continue;
+        }
         assert_eq!(rule["verbs"], json!(["list", "watch"]), "{rule}");
         let resources = rule["resources"].as_array().expect("a rule has resources");
         allowed.extend(
@@ -106,7 +113,7 @@ fn account_may_watch_what_the_agent_watches_and_nothing_else() {
                 .map(str::to_owned),
         );
     }
-    assert_eq!(allowed, watched);
+    assert_eq!((allowed, told), (watched, 1));
 }
 
 #[test]

@@ -16,7 +16,7 @@ struct Rule {
 const KUBERNETES: [&str; 2] = ["kube", "k8s_openapi"];
 const EFFECTS: [&str; 6] = ["kube", "k8s_openapi", "aya", "aya_obj", "tokio", "axum"];
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         part: "proxy-datapath/src/",
         sentence: "the contract and the decisions",
@@ -40,21 +40,23 @@ const RULES: [Rule; 12] = [
         sentence: "validated cluster state",
         crates: &EFFECTS,
         modules: &[
-            "agent", "attach", "cli", "compile", "observe", "plan", "tables", "watch",
+            "agent", "attach", "cli", "compile", "observe", "plan", "serve", "tables", "watch",
         ],
     },
     Rule {
         part: "proxy/src/compile",
         sentence: "model → desired tables",
         crates: &EFFECTS,
-        modules: &["agent", "attach", "cli", "observe", "tables", "watch"],
+        modules: &[
+            "agent", "attach", "cli", "observe", "serve", "tables", "watch",
+        ],
     },
     Rule {
         part: "proxy/src/plan",
         sentence: "ordered difference",
         crates: &EFFECTS,
         modules: &[
-            "agent", "attach", "cli", "compile", "model", "observe", "tables", "watch",
+            "agent", "attach", "cli", "compile", "model", "observe", "serve", "tables", "watch",
         ],
     },
     Rule {
@@ -62,7 +64,7 @@ const RULES: [Rule; 12] = [
         sentence: "Kubernetes or YAML → events",
         crates: &["aya", "aya_obj"],
         modules: &[
-            "agent", "attach", "cli", "compile", "observe", "plan", "tables",
+            "agent", "attach", "cli", "compile", "observe", "plan", "serve", "tables",
         ],
     },
     Rule {
@@ -70,20 +72,26 @@ const RULES: [Rule; 12] = [
         sentence: "the only place that touches bpf maps",
         crates: &KUBERNETES,
         modules: &[
-            "agent", "attach", "cli", "compile", "model", "observe", "watch",
+            "agent", "attach", "cli", "compile", "model", "observe", "serve", "watch",
         ],
     },
     Rule {
         part: "proxy/src/attach",
         sentence: "links and devices",
         crates: &KUBERNETES,
-        modules: &["agent", "cli", "compile", "observe", "watch"],
+        modules: &["agent", "cli", "compile", "observe", "serve", "watch"],
     },
     Rule {
         part: "proxy/src/observe",
         sentence: "text and numbers about state",
         crates: &["kube", "k8s_openapi", "aya", "aya_obj"],
-        modules: &["agent", "cli"],
+        modules: &["agent", "cli", "serve"],
+    },
+    Rule {
+        part: "proxy/src/serve",
+        sentence: "health and numbers over HTTP",
+        crates: &["kube", "k8s_openapi", "aya", "aya_obj"],
+        modules: &["agent", "attach", "cli", "compile", "plan"],
     },
     Rule {
         part: "proxy/src/agent",

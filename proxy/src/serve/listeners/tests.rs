@@ -118,6 +118,15 @@ async fn the_node_has_no_say_106() {
     assert_eq!(fixture.get("web").await.status, 200);
 }
 
+/// Upstream needs its health server for it; nothing here does.
+#[tokio::test]
+async fn the_health_server_need_not_run_107() {
+    let mut fixture = fixture();
+    fixture.reconcile(&[wanted("web", 0, Some(1), None)]).await;
+    let body = fixture.get("web").await.json();
+    assert_eq!(body["serviceProxyHealthy"], true);
+}
+
 #[tokio::test]
 async fn a_change_of_endpoints_shows_on_the_same_listener_100() {
     let mut fixture = fixture();
