@@ -3,7 +3,7 @@
 
 use crate::{
     family::Family,
-    flow::{FORWARD, established, refuse_for_vip},
+    flow::{FORWARD, REVERSE, established, is_translated, refuse_for_vip},
     packet::{Packet, Rewrite, shape},
     tables::{FlowKey, Flows, Fragment, FragmentKey},
     verdict::{DropReason, code},
@@ -21,8 +21,7 @@ pub(crate) fn remember_fragment<F: Family, T: Flows<F>>(
     tables: &mut T,
     verdict: u32,
 ) -> u32 {
-    let translates = verdict == code::TRANSLATE || verdict == code::HAIRPIN;
-    if packet.shape != shape::FIRST_FRAGMENT || !translates {
+    if packet.shape != shape::FIRST_FRAGMENT || !is_translated(verdict) {
         return verdict;
     }
     let key = packet.fragment_key();
@@ -49,16 +48,17 @@ fn first_fragment<F: Family, T: Flows<F>>(key: &FragmentKey<F>, tables: &T) -> O
     (tables.now_s().saturating_sub(known.seen_s) <= FRAGMENT_S).then_some(known)
 }
 
-/// A fragment without ports follows its first one; it is never guessed.
+/// A fragment without ports follows its first one; it is never guessed. `directions` are those in
+/// which a flow may pass here: `FORWARD`, `REVERSE` or both.
 #[inline(always)]
 pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
     packet: &Packet<F>,
     tables: &mut T,
     rewrite: &mut Rewrite<F>,
-    direction: u32,
+    directions: u32,
 ) -> u32 {
     let Some(first) = first_fragment(&packet.fragment_key(), tables) else {
-        if direction == FORWARD {
+        if directions & FORWARD != 0 {
             return refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst);
         }
         return code::PASS;
@@ -70,15 +70,17 @@ pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
         ports: first.ports,
         ..packet.key
     };
-    let key = if direction == FORWARD {
-        own
-    } else {
-        own.swapped()
-    };
-    match established(&key, packet, tables, rewrite, direction) {
+    let mut verdict = code::PASS;
+    if directions & FORWARD != 0 {
+        verdict = established(&own, packet, tables, rewrite, FORWARD);
+    }
+    if verdict == code::PASS && directions & REVERSE != 0 {
+        verdict = established(&own.swapped(), packet, tables, rewrite, REVERSE);
+    }
+    match verdict {
         // The reply of a backend on this node leaves it here with the tuple that it has at its
         // client's device, where its first fragment was remembered.
-        code::PASS if direction == FORWARD => {
+        code::PASS if directions & FORWARD != 0 => {
             refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst)
         }
         code::PASS => DropReason::FragmentWithoutFirst.code(),

@@ -27,10 +27,7 @@ pub fn from_net<F: Family, T: Flows<F>>(
             let verdict = arrive(packet, tables, rewrite);
             remember_fragment(packet, tables, verdict)
         }
-        shape::LATER_FRAGMENT => match later_fragment(packet, tables, rewrite, REVERSE) {
-            code::PASS => later_fragment(packet, tables, rewrite, FORWARD),
-            verdict => verdict,
-        },
+        shape::LATER_FRAGMENT => later_fragment(packet, tables, rewrite, FORWARD | REVERSE),
         shape::TINY_FRAGMENT => refuse_for_vip(packet, tables, DropReason::FragmentTiny),
         shape::ICMP_ERROR => match icmp_error(&packet.key, tables, rewrite, REVERSE) {
             code::PASS => icmp_error(&packet.key.swapped(), tables, rewrite, FORWARD),
