@@ -2,7 +2,8 @@
 //!
 //! The text is cut before it is parsed, so that a syntax error loses one document and not the rest
 //! of the file. `---` and `...` in the first column end a document wherever they stand
-//! (YAML 1.2.2, rule c-forbidden). JSON is read as YAML.
+//! (YAML 1.2.2, rule c-forbidden). JSON is read as YAML; as for kubectl, one value may follow another
+//! without anything between them.
 
 use std::fmt;
 
@@ -74,6 +75,7 @@ pub(super) fn split(text: &str) -> Vec<Document<'_>> {
         line,
         text: &text[start..],
     });
+    let mut documents: Vec<_> = documents.iter().flat_map(Document::values).collect();
     documents.retain(|document| !document.is_blank());
     documents
 }
@@ -101,8 +103,36 @@ fn options() -> serde_saphyr::Options {
 
 // === impl Document ===
 
-impl Document<'_> {
+impl<'a> Document<'a> {
+    /// Each JSON value that it begins with as a document, then what is left. What is no JSON is
+    /// left whole.
+    fn values(&self) -> Vec<Self> {
+        let mut documents = Vec::new();
+        let (mut line, mut start) = (self.line, 0);
+        let mut cut = |end: usize| {
+            let text: &'a str = &self.text[start..end];
+            documents.push(Self { line, text });
+            line += text.matches('\n').count();
+            start = end;
+        };
+        if self.text.trim_start().starts_with('{') {
+            let mut values = serde_json::Deserializer::from_str(self.text).into_iter();
+            while let Some(Ok(IgnoredAny)) = values.next() {
+                cut(values.byte_offset());
+            }
+        }
+        cut(self.text.len());
+        documents
+    }
+
     pub(super) fn parse(&self) -> Result<Value, Fault> {
+        if self.text.trim_start().starts_with(',') {
+            let reason = "a comma between objects: they stand without, or in the items of a List";
+            return Err(Fault {
+                line: self.first_line(),
+                reason: reason.to_owned(),
+            });
+        }
         serde_saphyr::from_str_with_options(self.text, options()).map_err(|error| {
             let Some(place) = error.location() else {
                 return Fault {
@@ -274,6 +304,12 @@ mod tests {
     #[case::marker_stands_alone("a: |\n  ---\n----\n---x\n", &[(1, "a: |\n  ---\n----\n---x\n")])]
     #[case::byte_order_mark("\u{feff}a: 1\n", &[(1, "a: 1\n")])]
     #[case::nothing("", &[])]
+    #[case::json_values("{\"a\": {}}\n{\"b\": 2}{}\n\n",
+        &[(1, "{\"a\": {}}"), (1, "\n{\"b\": 2}"), (2, "{}")])]
+    #[case::json_and_yaml("---\n{}\n{\n}\n# end\n---\nb: 2\n",
+        &[(1, "\n{}"), (2, "\n{\n}"), (6, "\nb: 2\n")])]
+    #[case::json_that_breaks_off("{}\n{\"a\": \n\n", &[(1, "{}"), (1, "\n{\"a\": \n\n")])]
+    #[case::flow_style_is_no_json("{a: 1}\n", &[(1, "{a: 1}\n")])]
     fn file_splits_into_documents(#[case] text: &str, #[case] expect: &[(usize, &str)]) {
         let documents: Vec<_> = split(text)
             .iter()

@@ -150,6 +150,33 @@ fn bad_documents_are_reported_by_line_and_stop_nothing() {
 }
 
 #[test]
+fn json_values_may_follow_one_another() {
+    let json = |name: &str, last: u8| {
+        format!(
+            "{{\n  \"apiVersion\": \"v1\", \"kind\": \"Service\",\n  \
+             \"metadata\": {{\"name\": \"{name}\"}},\n  \
+             \"spec\": {{\"clusterIP\": \"10.96.0.{last}\", \"ports\": [{{\"port\": 80}}]}}\n}}\n"
+        )
+    };
+    let bad = "{\n  \"apiVersion\": \"v1\", \"kind\": \"Service\"\n}\n";
+    let several = [json("a", 1), json("b", 2), bad.to_owned(), json("c", 3)];
+    let broken = format!("{}{},\n{}", json("d", 4), json("e", 5), json("f", 6));
+    check(
+        &[("1.json", &several.concat()), ("2.json", &broken)],
+        &expect![[r#"
+            apply Service default/a ClusterIp ips=[10.96.0.1] ports=[:80/tcp]
+            apply Service default/b ClusterIp ips=[10.96.0.2] ports=[:80/tcp]
+            apply Service default/c ClusterIp ips=[10.96.0.3] ports=[:80/tcp]
+            apply Service default/d ClusterIp ips=[10.96.0.4] ports=[:80/tcp]
+            apply Service default/e ClusterIp ips=[10.96.0.5] ports=[:80/tcp]
+            invalid 1.json:11
+              ! Service without metadata.name
+            invalid 2.json:11
+              ! a comma between objects: they stand without, or in the items of a List"#]],
+    );
+}
+
+#[test]
 fn lists_are_expanded() {
     let mixed = "\
 apiVersion: v1
