@@ -24,7 +24,7 @@ pub mod code {
 
 /// Counters for each direction.
 pub const CODES: u32 = 32;
-pub const DIRECTIONS: u32 = 5;
+pub const DIRECTIONS: u32 = 6;
 
 /// Where a verdict was given; the counters' other index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,7 @@ pub enum Direction {
     Socket = 2,
     FromNet = 3,
     ToNet = 4,
+    FromWire = 5,
 }
 
 #[must_use]
@@ -95,6 +96,7 @@ impl Direction {
         Self::Socket,
         Self::FromNet,
         Self::ToNet,
+        Self::FromWire,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -104,6 +106,7 @@ impl Direction {
             Self::Socket => "socket",
             Self::FromNet => "from_net",
             Self::ToNet => "to_net",
+            Self::FromWire => "from_wire",
         }
     }
 

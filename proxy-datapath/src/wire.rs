@@ -123,6 +123,29 @@ macro_rules! wrappers {
 
 wrappers!(Addr4, Addr6, Ports);
 
+// === impl ChecksumFix ===
+
+impl ChecksumFix {
+    /// The checksum that takes the place of `old`, which is one. As the kernel does it: the body
+    /// first, then the pseudo-header.
+    #[inline(always)]
+    pub const fn apply(self, old: u16) -> u16 {
+        let checksum = self.body.apply(old);
+        let checksum = self.pseudo_header.apply(self.written(checksum));
+        self.written(checksum)
+    }
+
+    /// Where zero means that there is none, it is written as its other form.
+    #[inline(always)]
+    const fn written(self, checksum: u16) -> u16 {
+        if self.optional && checksum == 0 {
+            0xffff
+        } else {
+            checksum
+        }
+    }
+}
+
 // === impl Words ===
 
 impl Words for Addr4 {
@@ -222,16 +245,7 @@ impl Bytes for Buffer<'_> {
         if fix.optional && old == 0 {
             return Some(());
         }
-        // As the kernel does it: the body first, then the pseudo-header.
-        let mut checksum = fix.body.apply(old);
-        if fix.optional && checksum == 0 {
-            checksum = 0xffff;
-        }
-        checksum = fix.pseudo_header.apply(checksum);
-        if fix.optional && checksum == 0 {
-            checksum = 0xffff;
-        }
-        self.store(offset, checksum)
+        self.store(offset, fix.apply(old))
     }
 
     fn sctp_checksum_after(&self, checksum: u32, from: u32, to: u32, length: u32) -> u32 {

@@ -25,7 +25,7 @@ pub(crate) const NEXT: i32 = -1;
 /// TCX_DROP, TC_ACT_SHOT.
 const DROP: i32 = 2;
 /// Offset of the EtherType in an Ethernet header.
-const ETHERTYPE: u32 = 12;
+pub(crate) const ETHERTYPE: u32 = 12;
 
 #[inline(always)]
 pub(crate) fn from_pod(ctx: &TcContext) -> i32 {
@@ -66,7 +66,7 @@ fn run<F: Store + Header, const FROM_POD: bool>(mut bytes: SkbBytes) -> i32 {
         Direction::ToPod
     };
     let endpoint = bytes.ifindex();
-    let mut tables = KernelTables::new(bytes.skb().cast());
+    let mut tables = KernelTables::new(bytes.skb().cast(), endpoint);
     let verdict = plain::run::<F, _, _>(
         &mut bytes,
         &mut tables,

@@ -7,7 +7,8 @@
 //! | `recvmsg4`, `recvmsg6`, `getpeername4`, `getpeername6` | cgroup | whoever asks for a peer's name | name the frontend again |
 //! | `from_pod` | tc ingress of a pod's device | everything the pod sends | translate, refuse, drop |
 //! | `to_pod` | tc egress of a pod's device | everything the pod will receive | translate back, drop |
-//! | `from_net` | tc ingress of an uplink | everything that arrives from elsewhere | translate, send on, refuse, drop |
+//! | `from_wire` | XDP of an uplink | everything that arrives, before the kernel makes a packet of it | translate what goes on to another node |
+//! | `from_net` | tc ingress of an uplink | what `from_wire` let pass, or everything | translate, send on, refuse, drop |
 //! | `to_net` | tc egress of an uplink | everything that leaves the node | translate back, drop |
 //!
 //! Nothing is decided here: `proxy-datapath` decides.
@@ -20,12 +21,14 @@ mod icmp;
 mod maps;
 mod net;
 mod packet;
+mod route;
 mod socket;
+mod xdp;
 
 use aya_ebpf::{
     Global,
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    macros::{cgroup_sock_addr, classifier, xdp},
+    programs::{SockAddrContext, TcContext, XdpContext},
 };
 
 /// SO_NETNS_COOKIE of the host's network namespace, set when the programs are loaded: a socket with
@@ -81,6 +84,11 @@ fn from_pod(ctx: TcContext) -> i32 {
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
     forward::to_pod(&ctx)
+}
+
+#[xdp]
+fn from_wire(ctx: XdpContext) -> u32 {
+    xdp::from_wire(&ctx)
 }
 
 #[classifier]

@@ -26,7 +26,7 @@ use proxy_datapath::{
     verdict::{DIRECTIONS, Direction},
 };
 
-use crate::{forward::converge, net};
+use crate::{forward::converge, route};
 
 /// A family's maps.
 pub(crate) trait Store: Family {
@@ -47,10 +47,6 @@ pub(crate) trait Store: Family {
     fn walk() -> Option<&'static mut Walk<Self>>;
     /// One step of a walk, as `bpf_loop` calls it.
     fn step() -> extern "C" fn(u32, *mut c_void) -> i64;
-    /// The node's address toward a destination, by its routes.
-    fn route_source(ctx: *mut c_void, destination: Self::Addr) -> Option<Self::Addr>;
-    /// Whether a socket of this node has a connection with this tuple.
-    fn is_own_socket(ctx: *mut c_void, key: &FlowKey<Self>) -> bool;
 }
 
 /// What the stages of the packet path hand on: too much for the stack of 512 bytes, beside theirs.
@@ -70,8 +66,10 @@ pub(crate) struct Source<F: Family> {
 
 /// The kernel's maps, as decisions see them.
 pub(crate) struct KernelTables {
-    /// The program's context; null where no decision asks for routes.
+    /// The program's context, and the device that it runs for; null and 0 where no decision asks
+    /// for routes.
     ctx: *mut c_void,
+    ifindex: u32,
 }
 
 #[map(name = "SLOTS")]
@@ -113,7 +111,7 @@ macro_rules! store {
             let Some(walk) = <$family>::walk() else {
                 return STOP.into();
             };
-            walk.step(&mut KernelTables::new(ptr::null_mut())).into()
+            walk.step(&mut KernelTables::without_routes()).into()
         }
 
         impl Store for $family {
@@ -141,16 +139,6 @@ macro_rules! store {
             #[inline(always)]
             fn step() -> extern "C" fn(u32, *mut c_void) -> i64 {
                 $step
-            }
-
-            #[inline(always)]
-            fn route_source(ctx: *mut c_void, destination: Self::Addr) -> Option<Self::Addr> {
-                net::route_source::<Self>(ctx, destination)
-            }
-
-            #[inline(always)]
-            fn is_own_socket(ctx: *mut c_void, key: &FlowKey<Self>) -> bool {
-                net::is_own_socket::<Self>(ctx, key)
             }
         }
     };
@@ -201,8 +189,14 @@ pub(crate) fn count(direction: Direction, code: u32) {
 
 impl KernelTables {
     #[inline(always)]
-    pub(crate) const fn new(ctx: *mut c_void) -> Self {
-        Self { ctx }
+    pub(crate) const fn new(ctx: *mut c_void, ifindex: u32) -> Self {
+        Self { ctx, ifindex }
+    }
+
+    /// For decisions that ask for no routes.
+    #[inline(always)]
+    pub(crate) const fn without_routes() -> Self {
+        Self::new(ptr::null_mut(), 0)
     }
 }
 
@@ -327,12 +321,12 @@ impl<F: Store> Flows<F> for KernelTables {
 
     #[inline(always)]
     fn masquerade_address(&self, destination: F::Addr) -> Option<F::Addr> {
-        F::route_source(self.ctx, destination)
+        route::source::<F>(self.ctx, self.ifindex, destination)
     }
 
     #[inline(always)]
     fn is_own_socket(&self, key: &FlowKey<F>) -> bool {
-        F::is_own_socket(self.ctx, key)
+        route::is_own_socket::<F>(self.ctx, key)
     }
 
     #[inline(always)]

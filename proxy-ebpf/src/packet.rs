@@ -29,7 +29,12 @@ pub(crate) struct SkbBytes {
 /// leads here ("BPF program is too large").
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sctp_checksum_after(checksum: u32, from: u32, to: u32, length: u32) -> u32 {
+pub(crate) extern "C" fn sctp_checksum_after(
+    checksum: u32,
+    from: u32,
+    to: u32,
+    length: u32,
+) -> u32 {
     sctp::checksum_after(checksum, from, to, length)
 }
 

@@ -1,7 +1,7 @@
 //! The socket hooks' contexts: who dials what, and what the socket is told.
 #![expect(unsafe_code, reason = "the context is reached through a pointer")]
 
-use core::{mem::offset_of, ptr};
+use core::mem::offset_of;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -124,14 +124,14 @@ fn decide<F: Store>(
 ) -> u32 {
     let dial = dial(ctx, addr);
     match call {
-        Call::Connect => socket::connect(&dial, &mut KernelTables::new(ptr::null_mut()), choice),
-        Call::Send => socket::sendmsg(&dial, &mut KernelTables::new(ptr::null_mut()), choice),
+        Call::Connect => socket::connect(&dial, &mut KernelTables::without_routes(), choice),
+        Call::Send => socket::sendmsg(&dial, &mut KernelTables::without_routes(), choice),
     }
 }
 
 #[inline(always)]
 fn dialled<F: Store>(ctx: &SockAddrContext, addr: F::Addr) -> Option<(F::Addr, Port)> {
-    let peer = socket::dialled::<F, _>(&dial(ctx, addr), &KernelTables::new(ptr::null_mut()))?;
+    let peer = socket::dialled::<F, _>(&dial(ctx, addr), &KernelTables::without_routes())?;
     Some((peer.addr, proxy_datapath::tables::port_of(peer.port_proto)))
 }
 
