@@ -25,6 +25,8 @@ pub enum Program {
     Getpeername6,
     FromPod,
     ToPod,
+    FromNet,
+    ToNet,
 }
 
 /// Every program, loaded, and held for as long as this is.
@@ -46,8 +48,8 @@ impl Program {
         Self::Getpeername4,
         Self::Getpeername6,
     ];
-    /// Those of packets, which are attached to pods' devices.
-    pub const PACKET: [Self; 2] = [Self::FromPod, Self::ToPod];
+    /// Those of packets, which are attached to devices.
+    pub const PACKET: [Self; 4] = [Self::FromPod, Self::ToPod, Self::FromNet, Self::ToNet];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -61,6 +63,8 @@ impl Program {
             Self::Getpeername6 => "getpeername6",
             Self::FromPod => "from_pod",
             Self::ToPod => "to_pod",
+            Self::FromNet => "from_net",
+            Self::ToNet => "to_net",
         }
     }
 
@@ -75,8 +79,8 @@ impl Program {
             Self::Recvmsg6 => bpf_attach_type::BPF_CGROUP_UDP6_RECVMSG,
             Self::Getpeername4 => bpf_attach_type::BPF_CGROUP_INET4_GETPEERNAME,
             Self::Getpeername6 => bpf_attach_type::BPF_CGROUP_INET6_GETPEERNAME,
-            Self::FromPod => bpf_attach_type::BPF_TCX_INGRESS,
-            Self::ToPod => bpf_attach_type::BPF_TCX_EGRESS,
+            Self::FromPod | Self::FromNet => bpf_attach_type::BPF_TCX_INGRESS,
+            Self::ToPod | Self::ToNet => bpf_attach_type::BPF_TCX_EGRESS,
         }
     }
 
@@ -85,11 +89,10 @@ impl Program {
         let loaded = ebpf
             .program_mut(program)
             .ok_or(Error::NoProgram { program })?;
-        let result = match self {
-            Self::FromPod | Self::ToPod => {
-                <&mut SchedClassifier>::try_from(&mut *loaded).and_then(SchedClassifier::load)
-            }
-            _ => <&mut CgroupSockAddr>::try_from(&mut *loaded).and_then(CgroupSockAddr::load),
+        let result = if Self::PACKET.contains(&self) {
+            <&mut SchedClassifier>::try_from(&mut *loaded).and_then(SchedClassifier::load)
+        } else {
+            <&mut CgroupSockAddr>::try_from(&mut *loaded).and_then(CgroupSockAddr::load)
         };
         result.map_err(|error| match error {
             ProgramError::UnexpectedProgramType => Error::NoProgram { program },
@@ -141,10 +144,11 @@ impl Programs {
             BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_PROG_TYPE_SCHED_CLS,
         };
         let load = |program: Program| {
-            let (kind, value) = match program {
+            let (kind, value) = if Program::PACKET.contains(&program) {
                 // `TCX_NEXT`
-                Program::FromPod | Program::ToPod => (BPF_PROG_TYPE_SCHED_CLS, -1),
-                _ => (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, 1),
+                (BPF_PROG_TYPE_SCHED_CLS, -1)
+            } else {
+                (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, 1)
             };
             let fd = super::bpf_sys::scratch::program(kind, program.attach_type(), value);
             (program, fd.unwrap())

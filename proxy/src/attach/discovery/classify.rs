@@ -5,17 +5,21 @@
 //! signs of an uplink (an address of the node, a default route) win over everything, a pod's claim
 //! wins over the uncertain one (a route through a gateway may lead through a pod that is a router),
 //! and what shows no sign is given time.
+//!
+//! A tunnel that is up, and a device of the machine's with an address of its own, lead elsewhere
+//! whatever the routes say: somebody behind them may dial this node. A bridge does so only by the
+//! certain signs, or the pods' own bridge would be one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-use super::{Claim, CniClaims, Endpoint, EndpointKind, Facts, NotPod, Scan, Uplink};
+use super::{Claim, CniClaims, Endpoint, EndpointKind, Facts, NotPod, Scan, UplinkSign};
 use crate::{attach::netlink::Link, model::ObjectKey};
 
 /// Kinds of tunnel devices (`ip link help`); those that carry layer 2 can be ports of a bridge.
-const TUNNELS: [&str; 14] = [
+pub(super) const TUNNELS: [&str; 14] = [
     "amt",
     "bareudp",
     "erspan",
@@ -35,6 +39,11 @@ const TUNNELS: [&str; 14] = [
 /// below them (macvlan) or of their packets (vxlan).
 const PAIRS: [&str; 2] = ["veth", "netkit"];
 
+/// Kinds besides real devices, which have none, whose other side is a wire.
+const WIRES: [&str; 7] = [
+    "bond", "ipvlan", "macvlan", "macvtap", "team", "tun", "vlan",
+];
+
 /// What the main table sends out of a device.
 #[derive(Clone, Copy, Default)]
 struct Ways {
@@ -49,6 +58,7 @@ struct View<'a> {
     own_addrs: BTreeMap<u32, BTreeSet<IpAddr>>,
     ways: BTreeMap<u32, Ways>,
     bonds: BTreeSet<u32>,
+    bridges: BTreeSet<u32>,
     pods: BTreeMap<IpAddr, &'a ObjectKey>,
     scan: &'a Scan,
 }
@@ -99,13 +109,11 @@ impl<'a> View<'a> {
             ways.default |= route.prefix_len == 0;
             ways.gateway |= route.gateway;
         }
-        let is_bond = |link: &&Link| matches!(link.kind.as_deref(), Some("bond" | "team"));
-        let bonds = scan
-            .links
-            .iter()
-            .filter(is_bond)
-            .map(|link| link.ifindex)
-            .collect();
+        let of_kinds = |kinds: &[&str]| -> BTreeSet<u32> {
+            let is_one = |link: &&Link| kinds.iter().any(|kind| link.kind.as_deref() == Some(kind));
+            let found = scan.links.iter().filter(is_one);
+            found.map(|link| link.ifindex).collect()
+        };
         let pods = facts
             .pods
             .iter()
@@ -115,7 +123,8 @@ impl<'a> View<'a> {
             cni,
             own_addrs,
             ways,
-            bonds,
+            bonds: of_kinds(&["bond", "team"]),
+            bridges: of_kinds(&["bridge"]),
             pods: pods.collect(),
             scan,
         }
@@ -127,10 +136,18 @@ impl<'a> View<'a> {
         }
         let ways = self.ways.get(&link.ifindex).copied().unwrap_or_default();
         let gateway = EndpointKind::Uplink {
-            why: Uplink::Gateway,
+            why: UplinkSign::Gateway,
         };
         match self.obstacle(link) {
+            Some(NotPod::Tunnel) if link.up => {
+                return EndpointKind::Uplink {
+                    why: UplinkSign::Tunnel,
+                };
+            }
             Some(NotPod::NoPeerNamespace | NotPod::BondPort) if ways.gateway => return gateway,
+            Some(NotPod::NoPeerNamespace) if let Some(why) = self.wire(link) => {
+                return EndpointKind::Uplink { why };
+            }
             Some(why) => return EndpointKind::NotPod { why },
             None => {}
         }
@@ -142,20 +159,35 @@ impl<'a> View<'a> {
         }
     }
 
-    fn certain_uplink(&self, link: &Link) -> Option<Uplink> {
+    /// A device of the machine's with an address of its own.
+    fn wire(&self, link: &Link) -> Option<UplinkSign> {
+        let is_port = link
+            .master
+            .is_some_and(|of| self.bonds.contains(&of) || self.bridges.contains(&of));
+        let is_wire = link
+            .kind
+            .as_deref()
+            .is_none_or(|kind| WIRES.contains(&kind));
+        if is_port || !is_wire {
+            return None;
+        }
+        self.own(link).first().copied().map(UplinkSign::OwnAddress)
+    }
+
+    fn certain_uplink(&self, link: &Link) -> Option<UplinkSign> {
         if link.loopback {
             return None;
         }
         let own = self.own_addrs.get(&link.ifindex);
         let node_addr = own.and_then(|own| own.intersection(&self.facts.node_addrs).next());
         if let Some(addr) = node_addr {
-            return Some(Uplink::NodeAddress(*addr));
+            return Some(UplinkSign::NodeAddress(*addr));
         }
         let default = self
             .ways
             .get(&link.ifindex)
             .is_some_and(|ways| ways.default);
-        default.then_some(Uplink::DefaultRoute)
+        default.then_some(UplinkSign::DefaultRoute)
     }
 
     /// What shows that no pod can be behind the device.

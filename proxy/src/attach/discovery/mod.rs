@@ -1,4 +1,5 @@
-//! Which network devices of this node are pods', found without help from the CNI plugin.
+//! Which network devices of this node are pods', and which lead elsewhere, found without help from
+//! the CNI plugin.
 //!
 //! A pod's device has its other end in another network namespace, and an address of a pod in there;
 //! the kernel tells both over netlink, by namespace id, without anybody entering the namespace.
@@ -10,6 +11,7 @@ mod cni_cache;
 mod facts;
 mod pace;
 mod scan;
+mod uplinks;
 mod waits;
 mod watcher;
 
@@ -22,9 +24,13 @@ pub use classify::classify;
 pub use cni_cache::{CniCache, CniClaims, DEFAULT_DIRS};
 pub use facts::Facts;
 pub use scan::Scan;
+pub use uplinks::{Uplink, UplinkKind, uplinks};
 pub use watcher::{Options, Watcher};
 
-use crate::model::ObjectKey;
+use crate::{
+    attach::links::{Device, Role},
+    model::ObjectKey,
+};
 
 /// What a look found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +40,10 @@ pub struct Snapshot {
     pub complete: bool,
     /// Every device of the node, by index.
     pub endpoints: Vec<Endpoint>,
-    /// The node's own addresses.
-    pub local_addrs: BTreeSet<IpAddr>,
+    /// Those of them that lead elsewhere, by index.
+    pub uplinks: Vec<Uplink>,
+    /// Every address of the node, loopback and link-local ones included.
+    pub local_addrs: Vec<IpAddr>,
 }
 
 /// A device and what it is to us.
@@ -63,7 +71,7 @@ pub enum EndpointKind {
     Unclaimed,
     /// Leads out of the node: never a pod.
     Uplink {
-        why: Uplink,
+        why: UplinkSign,
     },
     NotPod {
         why: NotPod,
@@ -80,11 +88,15 @@ pub struct Claim {
 
 /// What makes a device an uplink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Uplink {
+pub enum UplinkSign {
     NodeAddress(IpAddr),
     DefaultRoute,
     /// A route to something behind another router.
     Gateway,
+    /// A tunnel that is up.
+    Tunnel,
+    /// A device of the machine's with an address of its own: who is behind it may dial that.
+    OwnAddress(IpAddr),
 }
 
 /// What keeps a device from being a pod's.
@@ -92,6 +104,7 @@ pub enum Uplink {
 pub enum NotPod {
     Loopback,
     Bridge,
+    /// A tunnel that is down.
     Tunnel,
     /// A part of a bond or team.
     BondPort,
@@ -101,10 +114,34 @@ pub enum NotPod {
     PeerNamespaceGone,
 }
 
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The devices that programs belong on.
+    pub fn wanted(&self) -> Vec<Device> {
+        let pods = self
+            .endpoints
+            .iter()
+            .filter(|found| found.kind.is_attached());
+        let pods = pods.map(|found| (found.ifindex, &found.ifname, Role::Pod));
+        let uplinks = self
+            .uplinks
+            .iter()
+            .filter(|found| found.kind.is_supported());
+        let uplinks = uplinks.map(|found| (found.ifindex, &found.ifname, Role::Uplink));
+        let device = |(ifindex, ifname, role): (u32, &Arc<str>, Role)| Device {
+            ifindex,
+            ifname: ifname.to_string(),
+            role,
+        };
+        pods.chain(uplinks).map(device).collect()
+    }
+}
+
 // === impl EndpointKind ===
 
 impl EndpointKind {
-    /// Whether the programs belong on it.
+    /// Whether the programs of pods' devices belong on it.
     pub const fn is_attached(&self) -> bool {
         matches!(self, Self::Pod { .. } | Self::Pending)
     }
@@ -132,14 +169,16 @@ impl fmt::Display for EndpointKind {
     }
 }
 
-// === impl Uplink ===
+// === impl UplinkSign ===
 
-impl fmt::Display for Uplink {
+impl fmt::Display for UplinkSign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NodeAddress(addr) => write!(f, "has the node's address {addr}"),
             Self::DefaultRoute => f.write_str("has a default route"),
             Self::Gateway => f.write_str("has a route through a gateway"),
+            Self::Tunnel => f.write_str("a tunnel"),
+            Self::OwnAddress(addr) => write!(f, "has the address {addr}"),
         }
     }
 }
@@ -151,7 +190,7 @@ impl fmt::Display for NotPod {
         f.write_str(match self {
             Self::Loopback => "loopback",
             Self::Bridge => "a bridge",
-            Self::Tunnel => "a tunnel",
+            Self::Tunnel => "a tunnel that is down",
             Self::BondPort => "a part of a bond",
             Self::NoPeerNamespace => "no other end in another namespace",
             Self::PeerNamespaceGone => "the namespace of its other end is going away",

@@ -43,8 +43,9 @@ impl Scan {
         })
     }
 
-    /// The node's own addresses.
-    pub fn local_addrs(&self) -> BTreeSet<IpAddr> {
-        self.addresses.iter().map(|address| address.addr).collect()
+    /// The node's own addresses, each once.
+    pub fn local_addrs(&self) -> Vec<IpAddr> {
+        let addrs: BTreeSet<_> = self.addresses.iter().map(|address| address.addr).collect();
+        addrs.into_iter().collect()
     }
 }

@@ -13,7 +13,8 @@ use tokio::{sync::watch, task, time};
 use tracing::{info, warn};
 
 use super::{
-    CniCache, DEFAULT_DIRS, EndpointKind, Facts, Scan, Snapshot, classify, pace::Pace, waits::Waits,
+    CniCache, DEFAULT_DIRS, EndpointKind, Facts, Scan, Snapshot, classify, pace::Pace, uplinks,
+    waits::Waits,
 };
 use crate::attach::netlink::{Error, Monitor, Routing};
 
@@ -153,6 +154,7 @@ impl Look {
         self.waits.update(&endpoints, facts.complete, now);
         Ok(Snapshot {
             complete: facts.complete,
+            uplinks: uplinks(&scan, facts, &endpoints),
             endpoints,
             local_addrs: scan.local_addrs(),
         })

@@ -2,11 +2,7 @@
 
 use std::{fmt, fs, path::PathBuf};
 
-use super::{
-    Error,
-    clsact::{self, Clsact},
-    pinned,
-};
+use super::{Error, clsact::Clsact, pinned};
 use crate::tables::{PinDir, Program, list};
 
 /// One thing to take away.
@@ -46,7 +42,7 @@ fn find(pins: &PinDir) -> Result<Vec<Remnant>, Error> {
         pins.check_file_system()?;
         remnants.extend(list(&pins.links())?.into_iter().map(Remnant::Link));
     }
-    for found in clsact::attached()? {
+    for found in Clsact::open()?.attached()? {
         let (ifindex, ifname) = (found.device.ifindex, found.device.ifname);
         remnants.push(Remnant::Filter {
             ifindex,

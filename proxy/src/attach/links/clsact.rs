@@ -2,7 +2,7 @@
 //!
 //! A filter belongs to its device and outlives the agent without a pin. Priority and handle are
 //! always the same, so that the next agent replaces it where it stands, atomically; the name says
-//! whose it is.
+//! whose it is, and which: a device that changes its role has its filters replaced as well.
 
 use std::os::fd::AsRawFd as _;
 
@@ -19,9 +19,9 @@ use netlink_packet_route::{
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::{Attached, Device, Error};
+use super::{Attached, Device, Error, Role};
 use crate::{
-    attach::netlink::{Link, Requests, Routing},
+    attach::netlink::{Requests, Routing},
     tables::{Program, Programs, bpf_sys},
 };
 
@@ -31,6 +31,15 @@ const HANDLE: u32 = 0x5b;
 /// `ETH_P_ALL` in wire order.
 const EVERY_PROTOCOL: u32 = 0x0003_u16.to_be() as u32;
 const NAME_PREFIX: &str = "switchboard/";
+const INGRESS: TcHandle = TcHandle {
+    major: TcHandle::CLSACT.major,
+    minor: TcHandle::MIN_INGRESS,
+};
+const EGRESS: TcHandle = TcHandle {
+    major: TcHandle::CLSACT.major,
+    minor: TcHandle::MIN_EGRESS,
+};
+const PARENTS: [TcHandle; 2] = [INGRESS, EGRESS];
 
 /// `TCA_KIND`, `TCA_OPTIONS`, `TCA_BPF_NAME` and `TCA_BPF_ID` of the kernel's UAPI.
 const TCA_KIND: u16 = 1;
@@ -63,10 +72,10 @@ impl Clsact {
         })
     }
 
-    /// Attaches both programs to a device, or replaces them there.
-    pub(super) fn attach(&mut self, programs: &Programs, ifindex: u32) -> Result<(), Error> {
-        // Replies first: what `from_pod` translates, `to_pod` must translate back.
-        for program in [Program::ToPod, Program::FromPod] {
+    /// Attaches the two programs of a device's role, or replaces what is there with them.
+    pub(super) fn attach(&mut self, programs: &Programs, device: &Device) -> Result<(), Error> {
+        let ifindex = device.ifindex;
+        for program in device.role.programs() {
             let fd = programs.fd(program);
             let wanted = bpf_sys::program_id(fd)
                 .map_err(Error::at("examine the program", program.name()))?;
@@ -110,39 +119,54 @@ impl Clsact {
         Ok(())
     }
 
+    /// Every filter of ours in this namespace.
+    pub(super) fn attached(&mut self) -> Result<Vec<Attached>, Error> {
+        let mut attached = Vec::new();
+        for link in Routing::open()?.links()? {
+            for program in self.attached_to(link.ifindex)? {
+                let device = Device {
+                    ifindex: link.ifindex,
+                    ifname: link.ifname.clone(),
+                    role: Role::of(program),
+                };
+                attached.push(Attached { device, program });
+            }
+        }
+        Ok(attached)
+    }
+
     /// The programs of ours on a device.
     fn attached_to(&mut self, ifindex: u32) -> Result<Vec<Program>, Error> {
         let mut programs = Vec::new();
-        for program in Program::PACKET {
-            if self.find(ifindex, program)?.is_some() {
-                programs.push(program);
-            }
+        for parent in PARENTS {
+            let filters = self.filters(ifindex, parent)?;
+            let is_ours = |program: &Program| {
+                parent_of(*program) == parent && filters.iter().any(|one| one.is(*program))
+            };
+            programs.extend(Program::PACKET.into_iter().filter(is_ours));
         }
         Ok(programs)
     }
 
     fn find(&mut self, ifindex: u32, program: Program) -> Result<Option<Filter>, Error> {
-        let name = name_of(program);
-        let filters = self.filters(ifindex, program)?;
-        Ok(filters
-            .into_iter()
-            .find(|filter| filter.handle == HANDLE && filter.name == name))
+        let filters = self.filters(ifindex, parent_of(program))?;
+        Ok(filters.into_iter().find(|filter| filter.is(program)))
     }
 
     fn is_unused(&mut self, ifindex: u32) -> Result<bool, Error> {
-        for program in Program::PACKET {
-            if !self.filters(ifindex, program)?.is_empty() {
+        for parent in PARENTS {
+            if !self.filters(ifindex, parent)?.is_empty() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// The filters at the hook where `program` belongs, whosoever they are; none without a device.
-    fn filters(&mut self, ifindex: u32, program: Program) -> Result<Vec<Filter>, Error> {
+    /// The filters at a hook, whosoever they are; none without a device.
+    fn filters(&mut self, ifindex: u32, parent: TcHandle) -> Result<Vec<Filter>, Error> {
         let mut message = TcMessage::default();
         message.header.index = ifindex as i32;
-        message.header.parent = parent_of(program);
+        message.header.parent = parent;
         let request = RouteNetlinkMessage::GetTrafficFilter(message);
         Ok(self
             .requests
@@ -197,6 +221,10 @@ impl NetlinkDeserializable for Reply {
 // === impl Filter ===
 
 impl Filter {
+    fn is(&self, program: Program) -> bool {
+        self.handle == HANDLE && self.name == name_of(program)
+    }
+
     fn read_options(&mut self, options: &[u8]) -> Result<(), DecodeError> {
         for option in NlasIterator::new(options) {
             let option = option?;
@@ -210,43 +238,14 @@ impl Filter {
     }
 }
 
-/// The devices of this namespace.
-pub(super) fn devices() -> Result<Vec<Device>, Error> {
-    let links = Routing::open()?.links()?;
-    let device = |link: Link| Device {
-        ifindex: link.ifindex,
-        ifname: link.ifname,
-    };
-    Ok(links.into_iter().map(device).collect())
-}
-
-/// Every filter of ours in this namespace.
-pub(super) fn attached() -> Result<Vec<Attached>, Error> {
-    let mut clsact = Clsact::open()?;
-    let mut attached = Vec::new();
-    for device in devices()? {
-        for program in clsact.attached_to(device.ifindex)? {
-            attached.push(Attached {
-                device: device.clone(),
-                program,
-            });
-        }
-    }
-    Ok(attached)
-}
-
 fn name_of(program: Program) -> String {
     format!("{NAME_PREFIX}{}", program.name())
 }
 
 const fn parent_of(program: Program) -> TcHandle {
-    let minor = match program {
-        Program::FromPod => TcHandle::MIN_INGRESS,
-        _ => TcHandle::MIN_EGRESS,
-    };
-    TcHandle {
-        major: TcHandle::CLSACT.major,
-        minor,
+    match program {
+        Program::FromPod | Program::FromNet => INGRESS,
+        _ => EGRESS,
     }
 }
 

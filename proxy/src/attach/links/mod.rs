@@ -1,4 +1,4 @@
-//! The programs at their hooks: on a cgroup for sockets, on pods' devices for packets.
+//! The programs at their hooks: on a cgroup for sockets, on devices for packets.
 //!
 //! What is attached is read from the kernel each time and never remembered, so that a link which
 //! somebody removed comes back with the next `reconcile`. Everything outlives the agent; a later
@@ -40,11 +40,19 @@ pub enum Method {
     Clsact,
 }
 
+/// What a device is to us, which says what programs belong on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Pod,
+    Uplink,
+}
+
 /// A network device of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Device {
     pub ifindex: u32,
     pub ifname: String,
+    pub role: Role,
 }
 
 /// A program of ours on a device.
@@ -94,6 +102,27 @@ pub struct DeviceError {
     pub source: Error,
 }
 
+// === impl Role ===
+
+impl Role {
+    /// In the order in which they are attached, replies first: what the other program translates,
+    /// this one must translate back.
+    const fn programs(self) -> [Program; 2] {
+        match self {
+            Self::Pod => [Program::ToPod, Program::FromPod],
+            Self::Uplink => [Program::ToNet, Program::FromNet],
+        }
+    }
+
+    /// Whose program of packets it is.
+    const fn of(program: Program) -> Self {
+        match program {
+            Program::FromNet | Program::ToNet => Self::Uplink,
+            _ => Self::Pod,
+        }
+    }
+}
+
 // === impl Attachments ===
 
 impl Attachments {
@@ -122,8 +151,9 @@ impl Attachments {
         cgroup::attach(&self.pins, &self.programs, cgroup)
     }
 
-    /// Makes these the only devices with our programs: attaches what is missing, replaces programs
-    /// of an earlier agent, detaches the rest. A device that fails does not stop the others.
+    /// Makes these the only devices with our programs, and gives each those of its role: attaches
+    /// what is missing, replaces programs of an earlier agent, detaches the rest. A device that
+    /// fails does not stop the others.
     pub fn reconcile(&mut self, wanted: &[Device]) -> Result<Vec<DeviceError>, Error> {
         let failures = match self.method {
             Method::Clsact => self.reconcile_clsact(wanted),
@@ -147,7 +177,7 @@ impl Attachments {
                 });
             }
         }
-        attached.extend(clsact::attached()?);
+        attached.extend(Clsact::open()?.attached()?);
         attached.sort();
         Ok(attached)
     }
@@ -159,10 +189,16 @@ impl Attachments {
             let result = tcx::attach(&self.pins, &self.programs, device, &there);
             failures.extend(DeviceError::of(device, result));
         }
-        for pin in there
-            .iter()
-            .filter(|pin| !contains(wanted, pin.device.ifindex))
-        {
+        // A device whose role changed has both for a moment, and what one has translated the other
+        // leaves alone.
+        let is_wanted = |pin: &&tcx::Pin| {
+            let same = |device: &&Device| device.ifindex == pin.device.ifindex;
+            wanted
+                .iter()
+                .filter(same)
+                .any(|device| device.role == pin.device.role)
+        };
+        for pin in there.iter().filter(|pin| !is_wanted(pin)) {
             failures.extend(DeviceError::of(&pin.device, pinned::release(&pin.path)));
         }
         Ok(failures)
@@ -172,10 +208,11 @@ impl Attachments {
         let mut clsact = Clsact::open()?;
         let mut failures = Vec::new();
         for device in wanted {
-            let result = clsact.attach(&self.programs, device.ifindex);
+            let result = clsact.attach(&self.programs, device);
             failures.extend(DeviceError::of(device, result));
         }
-        for device in clsact::devices()? {
+        for attached in clsact.attached()? {
+            let device = attached.device;
             if !contains(wanted, device.ifindex) {
                 failures.extend(DeviceError::of(&device, clsact.detach(device.ifindex)));
             }
@@ -191,10 +228,10 @@ impl Attachments {
             return pins.iter().try_for_each(|pin| pinned::release(&pin.path));
         }
         let mut clsact = Clsact::open()?;
-        let devices = clsact::devices()?;
-        devices
+        let attached = clsact.attached()?;
+        attached
             .iter()
-            .try_for_each(|device| clsact.detach(device.ifindex))
+            .try_for_each(|attached| clsact.detach(attached.device.ifindex))
     }
 }
 

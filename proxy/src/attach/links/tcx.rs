@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Device, Error,
+    Device, Error, Role,
     pinned::{Spot, hold, release, state},
 };
 use crate::tables::{
@@ -31,15 +31,14 @@ pub(super) fn is_supported() -> bool {
     has_tcx(&release)
 }
 
-/// Attaches both programs to a device, or replaces them there. `there` is what was pinned before.
+/// Attaches the two programs of a device's role, or replaces them there. `there` is what was pinned before.
 pub(super) fn attach(
     pins: &PinDir,
     programs: &Programs,
     device: &Device,
     there: &[Pin],
 ) -> Result<(), Error> {
-    // Replies first: what `from_pod` translates, `to_pod` must translate back.
-    for program in [Program::ToPod, Program::FromPod] {
+    for program in device.role.programs() {
         let attach_type = program.attach_type();
         let ifindex = device.ifindex;
         let spot = Spot {
@@ -61,7 +60,7 @@ pub(super) fn attach(
     Ok(())
 }
 
-/// Every pin of ours, `from_pod` before `to_pod` of the same device.
+/// Every pin of ours, in the order of their paths.
 pub(super) fn pinned(pins: &PinDir) -> Result<Vec<Pin>, Error> {
     Ok(list(&pins.links())?
         .into_iter()
@@ -114,7 +113,11 @@ fn parse_pin(path: PathBuf) -> Option<Pin> {
     })?;
     Some(Pin {
         path,
-        device: Device { ifindex, ifname },
+        device: Device {
+            ifindex,
+            ifname,
+            role: Role::of(program),
+        },
         program,
     })
 }
@@ -130,6 +133,7 @@ mod tests {
                 let device = Device {
                     ifindex: 7,
                     ifname: ifname.to_owned(),
+                    role: Role::of(program),
                 };
                 let path = Path::new("links").join(pin_name(&device, program));
                 let pin = parse_pin(path).unwrap();
@@ -160,6 +164,7 @@ mod tests {
         let device = Device {
             ifindex: 7,
             ifname: "eth0.100".to_owned(),
+            role: Role::Pod,
         };
         assert_eq!(pin_name(&device, Program::ToPod), "7_eth0-100_to_pod");
     }

@@ -9,6 +9,12 @@ use netlink_packet_core::{
 
 /// Not in every libc (linux/rtnetlink.h).
 const RTA_VIA: u16 = 18;
+/// The flags of an address that is the second choice at best.
+const SECONDARY: u32 = libc::IFA_F_SECONDARY
+    | libc::IFA_F_DEPRECATED
+    | libc::IFA_F_TENTATIVE
+    | libc::IFA_F_OPTIMISTIC
+    | libc::IFA_F_DADFAILED;
 /// `struct rtnexthop`: length, flags, hops, interface.
 const NEXT_HOP_LEN: usize = 8;
 
@@ -18,6 +24,9 @@ pub struct Link {
     pub ifindex: u32,
     pub ifname: String,
     pub loopback: bool,
+    /// Whether its packets begin with an Ethernet header.
+    pub ethernet: bool,
+    pub up: bool,
     /// As `ip -details link` names it: `veth`, `bridge`, `vxlan`; none for most real devices.
     pub kind: Option<String>,
     /// The bridge, bond or VRF that it is a port of.
@@ -34,6 +43,11 @@ pub struct Link {
 pub struct Address {
     pub ifindex: u32,
     pub addr: IpAddr,
+    /// Others know it too: neither this link's alone nor this machine's.
+    pub global: bool,
+    /// The kernel would rather send from another: it is secondary, temporary or deprecated, or
+    /// whether it is unique is not known yet.
+    pub secondary: bool,
 }
 
 /// One next hop of a unicast route.
@@ -85,6 +99,8 @@ impl Decode for Link {
         let mut link = Self {
             ifindex: word(header, 4),
             loopback: device_type == libc::ARPHRD_LOOPBACK,
+            ethernet: device_type == libc::ARPHRD_ETHER,
+            up: word(header, 8) & libc::IFF_UP as u32 != 0,
             ..Self::default()
         };
         each_attribute(attributes, |kind, value| {
@@ -122,8 +138,11 @@ impl Decode for Address {
         // struct ifaddrmsg: family, prefix length, flags, scope, index.
         let (header, attributes) = split_header::<8>(payload)?;
         let (mut local, mut address) = (None, None);
+        let mut flags = u32::from(header[2]);
         each_attribute(attributes, |kind, value| {
             match kind {
+                // The header has room for the first eight only.
+                libc::IFA_FLAGS => flags = parse_u32(value)?,
                 libc::IFA_LOCAL => local = Some(parse_ip(value)?),
                 libc::IFA_ADDRESS => address = Some(parse_ip(value)?),
                 _ => {}
@@ -137,6 +156,8 @@ impl Decode for Address {
         Ok(Self {
             ifindex: word(header, 4),
             addr,
+            global: header[3] < libc::RT_SCOPE_LINK,
+            secondary: flags & SECONDARY != 0,
         })
     }
 }

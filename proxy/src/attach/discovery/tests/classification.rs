@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rstest::rstest;
 
-use super::super::{Claim, CniClaims, EndpointKind, Facts, NotPod, Scan, Uplink, classify};
+use super::super::{Claim, CniClaims, EndpointKind, Facts, NotPod, Scan, UplinkSign, classify};
 use crate::{
     attach::netlink::{Address, Link, Route},
     model::ObjectKey,
@@ -23,6 +23,15 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn at(ifindex: u32, addr: &str) -> Address {
+    Address {
+        ifindex,
+        addr: ip(addr),
+        global: true,
+        secondary: false,
+    }
+}
+
 fn claim(name: &str) -> Claim {
     Claim {
         pod: ObjectKey::new("default", name),
@@ -34,6 +43,8 @@ fn veth() -> Link {
     Link {
         ifindex: DEVICE,
         ifname: "veth0".into(),
+        ethernet: true,
+        up: true,
         kind: Some("veth".into()),
         peer: Some(PEER),
         netnsid: Some(NETNSID),
@@ -88,19 +99,13 @@ impl Case {
     }
 
     fn address(mut self, addr: &str) -> Self {
-        self.scan.addresses.push(Address {
-            ifindex: DEVICE,
-            addr: ip(addr),
-        });
+        self.scan.addresses.push(at(DEVICE, addr));
         self
     }
 
     fn inside(mut self, ifindex: u32, addr: &str) -> Self {
         let inside = self.scan.inside.entry(NETNSID).or_default();
-        inside.push(Address {
-            ifindex,
-            addr: ip(addr),
-        });
+        inside.push(at(ifindex, addr));
         self
     }
 
@@ -144,7 +149,7 @@ fn pod(name: &str) -> EndpointKind {
     }
 }
 
-const fn uplink(why: Uplink) -> EndpointKind {
+const fn uplink(why: UplinkSign) -> EndpointKind {
     EndpointKind::Uplink { why }
 }
 
@@ -196,20 +201,20 @@ const fn not_pod(why: NotPod) -> EndpointKind {
 #[case::claimed_after_too_long(Case::new(veth()).inside(PEER, POD_ADDR).waited(), pod("web"))]
 #[case::node_address(
     Case::new(veth()).address(NODE_ADDR).inside(PEER, POD_ADDR),
-    uplink(Uplink::NodeAddress(ip(NODE_ADDR)))
+    uplink(UplinkSign::NodeAddress(ip(NODE_ADDR)))
 )]
 #[case::default_route(
     Case::new(veth()).route(0, false).inside(PEER, POD_ADDR),
-    uplink(Uplink::DefaultRoute)
+    uplink(UplinkSign::DefaultRoute)
 )]
-#[case::gateway(Case::new(veth()).route(24, true), uplink(Uplink::Gateway))]
+#[case::gateway(Case::new(veth()).route(24, true), uplink(UplinkSign::Gateway))]
 #[case::real_device_with_a_default_route(
     Case::new(Link { kind: None, netnsid: None, ..veth() }).route(0, true),
-    uplink(Uplink::DefaultRoute)
+    uplink(UplinkSign::DefaultRoute)
 )]
 #[case::bridge_with_the_node_address(
     Case::new(Link { netnsid: None, ..kind("bridge") }).address(NODE_ADDR),
-    uplink(Uplink::NodeAddress(ip(NODE_ADDR)))
+    uplink(UplinkSign::NodeAddress(ip(NODE_ADDR)))
 )]
 #[case::real_device(
     Case::new(Link { kind: None, netnsid: None, ..veth() }),
@@ -227,7 +232,36 @@ const fn not_pod(why: NotPod) -> EndpointKind {
     Case::new(Link { netnsid: None, ..kind("bridge") }).route(24, true),
     not_pod(NotPod::Bridge)
 )]
-#[case::overlay(Case::new(kind("vxlan")).route(24, true), not_pod(NotPod::Tunnel))]
+#[case::overlay(Case::new(kind("vxlan")), uplink(UplinkSign::Tunnel))]
+#[case::overlay_that_is_down(
+    Case::new(Link { up: false, ..kind("vxlan") }).route(24, true),
+    not_pod(NotPod::Tunnel)
+)]
+#[case::second_real_device(
+    Case::new(Link { kind: None, netnsid: None, ..veth() }).address("192.168.7.1"),
+    uplink(UplinkSign::OwnAddress(ip("192.168.7.1")))
+)]
+#[case::real_device_without_a_global_address(
+    Case::new(Link { kind: None, netnsid: None, ..veth() }).address("fe80::1"),
+    not_pod(NotPod::NoPeerNamespace)
+)]
+#[case::vlan_of_a_real_device(
+    Case::new(Link { netnsid: None, ..kind("vlan") }).address("192.168.7.1"),
+    uplink(UplinkSign::OwnAddress(ip("192.168.7.1")))
+)]
+#[case::real_device_in_a_bridge(
+    Case::new(Link { kind: None, netnsid: None, master: Some(BRIDGE), ..veth() })
+        .address("192.168.7.1"),
+    not_pod(NotPod::NoPeerNamespace)
+)]
+#[case::dummy(
+    Case::new(Link { netnsid: None, ..kind("dummy") }).address("169.254.25.10"),
+    not_pod(NotPod::NoPeerNamespace)
+)]
+#[case::bridge_of_pods_with_their_gateways_address(
+    Case::new(Link { netnsid: None, ..kind("bridge") }).address("10.1.0.1").route(24, false),
+    not_pod(NotPod::Bridge)
+)]
 #[case::loopback_with_the_node_address(
     Case::new(Link { loopback: true, kind: None, netnsid: None, ..veth() }).address(NODE_ADDR),
     not_pod(NotPod::Loopback)

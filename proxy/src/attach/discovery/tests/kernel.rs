@@ -10,7 +10,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::{sync::watch, time::timeout};
 
 use super::super::{
-    CniClaims, Endpoint, EndpointKind, Facts, NotPod, Options, Scan, Snapshot, Uplink, Watcher,
+    CniClaims, Endpoint, EndpointKind, Facts, NotPod, Options, Scan, Snapshot, UplinkSign, Watcher,
     classify,
 };
 use crate::{
@@ -21,13 +21,13 @@ use crate::{
     model::ObjectKey,
 };
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn facts(node: &[&str], pods: &[(&str, &[&str])]) -> Facts {
+pub(super) fn facts(node: &[&str], pods: &[(&str, &[&str])]) -> Facts {
     let addrs = |addrs: &[&str]| addrs.iter().map(|addr| ip(addr)).collect();
     let pods = pods
         .iter()
@@ -58,7 +58,7 @@ fn claimed(endpoint: &Endpoint) -> Option<&str> {
 }
 
 /// Runs a watcher in the namespace, and beside it what `body` does with what it tells.
-fn watching<F: Future<Output = ()>>(
+pub(super) fn watching<F: Future<Output = ()>>(
     node: &Namespace,
     options: Options,
     body: impl FnOnce(watch::Sender<Facts>, watch::Receiver<Snapshot>) -> F + Send,
@@ -103,7 +103,7 @@ async fn until(
     );
 }
 
-fn options(unclaimed_after: Duration) -> Options {
+pub(super) fn options(unclaimed_after: Duration) -> Options {
     Options {
         cni_cache: Vec::new(),
         unclaimed_after,
@@ -140,7 +140,7 @@ fn routed_pod_is_found_by_the_addresses_inside_its_namespace() {
 }
 
 #[test]
-fn bridged_pod_is_found_and_the_overlay_is_not_taken_for_one() {
+fn bridged_pod_is_found_and_the_overlay_is_an_uplink() {
     let (Some(node), Some(pod)) = (Namespace::new(), Namespace::new()) else {
         return;
     };
@@ -166,8 +166,8 @@ fn bridged_pod_is_found_and_the_overlay_is_not_taken_for_one() {
     );
     assert_eq!(
         seen["flannel1"].kind,
-        EndpointKind::NotPod {
-            why: NotPod::Tunnel
+        EndpointKind::Uplink {
+            why: UplinkSign::Tunnel
         }
     );
 }
@@ -195,10 +195,10 @@ fn veth_that_leads_out_of_the_node_is_an_uplink() {
         EndpointKind::Uplink { why } => why,
         ref kind => panic!("{ifname} is {kind}"),
     };
-    assert_eq!(why("byaddr"), Uplink::NodeAddress(ip("10.0.0.1")));
-    assert_eq!(why("bydefault"), Uplink::DefaultRoute);
-    assert_eq!(why("bygateway"), Uplink::Gateway);
-    assert_eq!(why("bygateway6"), Uplink::Gateway);
+    assert_eq!(why("byaddr"), UplinkSign::NodeAddress(ip("10.0.0.1")));
+    assert_eq!(why("bydefault"), UplinkSign::DefaultRoute);
+    assert_eq!(why("bygateway"), UplinkSign::Gateway);
+    assert_eq!(why("bygateway6"), UplinkSign::Gateway);
 }
 
 #[test]

@@ -4,3 +4,4 @@ mod classification;
 mod cni_cache;
 mod events;
 mod kernel;
+mod uplinks;

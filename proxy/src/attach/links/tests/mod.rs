@@ -1,6 +1,8 @@
 //! Links over agents that come and go, devices that do, and cgroups: with real ones, in network
 //! namespaces and a bpf file system of the test's own, and programs that let everything pass.
 
+mod roles;
+
 use std::{
     fs,
     path::PathBuf,
@@ -8,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{Attached, Attachments, Device, Error, Method, Remnant, cleanup, pinned, tcx};
+use super::{Attached, Attachments, Device, Error, Method, Remnant, Role, cleanup, pinned, tcx};
 use crate::{
     attach::{netlink::Routing, testing::Namespace},
     tables::{self, PinDir, Program, Programs, bpf_sys, testing::ScratchPins},
@@ -63,6 +65,7 @@ impl Node {
         Device {
             ifindex: link.ifindex,
             ifname: link.ifname,
+            role: Role::Pod,
         }
     }
 
@@ -120,7 +123,9 @@ impl Drop for Cgroup {
 }
 
 fn both(device: &Device) -> [Attached; 2] {
-    Program::PACKET.map(|program| Attached {
+    let mut programs = device.role.programs();
+    programs.sort();
+    programs.map(|program| Attached {
         device: device.clone(),
         program,
     })
