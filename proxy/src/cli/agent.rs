@@ -52,3 +52,60 @@ pub(super) fn run(args: Args, streams: &mut Streams<'_>) -> anyhow::Result<Endin
     agent::run(Config::new(told)?)?;
     Ok(Ending::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use crate::{
+        cli::testing,
+        config::{ConfigFile, Proxy},
+    };
+
+    #[test]
+    fn the_configuration_in_effect_is_written_instead_of_an_agent_started_130() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("written");
+        let text = path.to_str().unwrap();
+        let words = ["agent", "--masquerade-all", "--write-config-to", text];
+        testing::run(&words).ending.unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(written.contains("syncPeriod: 30s\n"), "{written}");
+        let file = ConfigFile::read(&path).unwrap();
+        let proxy = Proxy::new(&file.settings.proxy).unwrap();
+        assert!(proxy.masquerade_all);
+        let expected = Proxy {
+            masquerade_all: true,
+            configz: proxy.configz.clone(),
+            ..Proxy::default()
+        };
+        assert_eq!(proxy, expected);
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_refused_3() {
+        for name in ["", " \t"] {
+            let words = ["agent", "--node-name", name, "--cgroup", "/nowhere"];
+            let error = testing::run(&words).ending.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "this node's name is empty: say --node-name NAME"
+            );
+        }
+    }
+
+    #[test]
+    fn cleaning_up_is_what_kube_proxys_flag_does_24() {
+        let dir = TempDir::new().unwrap();
+        let dir = dir.path().to_str().unwrap();
+        // It has no bpffs there, which both say.
+        let errors = [&["agent", "--cleanup"][..], &["cleanup"]].map(|command| {
+            let words = [command, &["--pin-dir", dir, "--run-dir", dir]].concat();
+            format!("{:#}", testing::run(&words).ending.unwrap_err())
+        });
+        assert_eq!(errors[0], errors[1]);
+        assert!(errors[0].starts_with("clean up "), "{}", errors[0]);
+    }
+}

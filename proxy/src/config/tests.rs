@@ -247,3 +247,11 @@ fn what_is_in_effect_can_be_written_and_read_130() {
         Proxy::new(&before.settings.proxy).unwrap()
     );
 }
+
+#[test]
+fn a_gate_without_effect_is_named() {
+    let file = "featureGates: {AllAlpha: true, AllowServiceExternalIPs: false}";
+    let config = config(&[], file);
+    assert!(!config.proxy.external_ips.enabled);
+    assert_eq!(config.notes, ["featureGates: AllAlpha has no effect"]);
+}

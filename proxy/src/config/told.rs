@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ConfigFile, KubeProxyFlags, Proxy, ProxySettings, Settings, file::Kind, settings::fields_of,
+    ConfigFile, KubeProxyFlags, Proxy, ProxySettings, Settings, file::Kind,
+    proxy::EXTERNAL_IPS_GATE, settings::fields_of,
 };
 
 /// What somebody has said, before defaults.
@@ -43,6 +44,13 @@ impl Told {
         {
             settings.api_servers.push(master);
         }
+        let gates = settings
+            .proxy
+            .feature_gates
+            .iter()
+            .flat_map(|gates| gates.0.keys());
+        let unused = gates.filter(|name| *name != EXTERNAL_IPS_GATE);
+        notes.extend(unused.map(|name| format!("featureGates: {name} has no effect")));
         Ok(Self { settings, notes })
     }
 

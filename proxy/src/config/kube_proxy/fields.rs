@@ -85,7 +85,7 @@ const FIELDS: [(&str, Meaning); 55] = [
         "iptables.localhostNodePorts",
         Nothing(
             "NodePorts answer on loopback only where nodePortAddresses names it",
-            "",
+            "false",
         ),
     ),
     (
@@ -147,29 +147,21 @@ const FIELDS: [(&str, Meaning); 55] = [
     ("windowsRunAsService", Nothing("it is for Windows", "")),
 ];
 
-/// What became of every field of `value` that says something; `config` is what was read from it.
-pub(super) fn fates(value: &Value, config: &KubeProxyConfiguration) -> anyhow::Result<Vec<Field>> {
+/// What became of every field of `value`, which was written in this mode, that says something.
+pub(super) fn fates(value: &Value, mode: &str) -> anyhow::Result<Vec<Field>> {
+    let known = serde_json::to_value(KubeProxyConfiguration::default())?;
     let mut fields = Vec::new();
-    walk(
-        "",
-        value,
-        &serde_json::to_value(config)?,
-        &mut |path, meaning, value| {
-            let fate = match meaning {
-                Some(meaning) if is_set(value) => fate(path, meaning, value, &config.mode),
-                Some(_) => return,
-                None => Fate::Unknown,
-            };
-            fields.push(Field {
-                path: path.to_owned(),
-                fate,
-            });
-        },
-    );
+    walk("", value, &known, &mut |path, meaning, value| {
+        fields.push(Field {
+            path: path.to_owned(),
+            fate: meaning.map_or(Fate::Unknown, |meaning| fate(path, meaning, value, mode)),
+        });
+    });
     Ok(fields)
 }
 
-/// Calls `visit` for each field; `known` is the section with all the fields that there are.
+/// Calls `visit` for each field that says something, and each that does not exist; `known` has all
+/// that there are, and in those where zero is a value of its own, nothing.
 fn walk(
     section: &str,
     value: &Value,
@@ -184,7 +176,11 @@ fn walk(
         let meaning = FIELDS.iter().find(|(field, _)| *field == path);
         match (meaning, known.get(name)) {
             _ if ["apiVersion", "kind"].contains(&path.as_str()) => {}
-            (Some((_, meaning)), _) => visit(&path, Some(*meaning), value),
+            (Some((_, meaning)), known) => {
+                if is_set(value) || known.is_some_and(Value::is_null) {
+                    visit(&path, Some(*meaning), value);
+                }
+            }
             (None, Some(known)) => walk(&path, value, known, visit),
             (None, None) => visit(&path, None, value),
         }

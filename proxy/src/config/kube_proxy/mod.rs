@@ -198,7 +198,7 @@ pub(super) fn read(value: &Value) -> anyhow::Result<Read> {
         return Err(Invalid { problems }.into());
     }
     Ok(Read {
-        fields: fields::fates(value, &config)?,
+        fields: fields::fates(value, &config.mode)?,
         settings,
     })
 }
