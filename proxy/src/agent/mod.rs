@@ -55,6 +55,8 @@ struct Agent {
     /// Devices that the programs could not be attached to, and why.
     unattached: BTreeSet<(String, String)>,
     retry_at: Option<Instant>,
+    /// The URL of the API server in use, empty if there is none.
+    api_in_use: latest::Receiver<String>,
     pins: PinDir,
     lock: PinLock,
 }
@@ -122,7 +124,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
             .await
             .context("cannot serve the socket")
     });
-    tasks.spawn(source(config.clone(), events_sender));
+    let (in_use, api_in_use) = latest::channel(String::new());
+    tasks.spawn(source(config.clone(), events_sender, in_use));
     info!(node = %config.node_name, cgroup = %config.cgroup.display(), "started");
 
     let mut agent = Agent {
@@ -134,13 +137,18 @@ async fn start(config: Config) -> anyhow::Result<()> {
         devices: None,
         unattached: BTreeSet::new(),
         retry_at: None,
+        api_in_use,
         pins,
         lock,
     };
     agent.run(events, devices, queries, tasks).await
 }
 
-async fn source(config: Config, events: mpsc::Sender<Event>) -> anyhow::Result<()> {
+async fn source(
+    config: Config,
+    events: mpsc::Sender<Event>,
+    in_use: latest::Sender<String>,
+) -> anyhow::Result<()> {
     match config.source {
         Source::Directory(directory) => {
             watch::directory::run(directory, config.node_name, events).await
@@ -153,6 +161,7 @@ async fn source(config: Config, events: mpsc::Sender<Event>) -> anyhow::Result<(
                 kubeconfig,
                 api_servers: servers,
                 run_dir: config.run_dir,
+                in_use,
             };
             watch::kube::run(options, config.node_name, events).await
         }

@@ -66,7 +66,10 @@ impl Agent {
             Source::Api {
                 servers,
                 kubeconfig,
-            } => ("api", api_location(servers, kubeconfig.as_deref())),
+            } => {
+                let configured = api_location(servers, kubeconfig.as_deref());
+                ("api", name_in_use(configured, &self.api_in_use.borrow()))
+            }
         };
         SourceStatus {
             kind: kind.to_owned(),
@@ -133,9 +136,28 @@ fn api_location(servers: &[String], kubeconfig: Option<&Path>) -> String {
     }
 }
 
+/// With the server in use, unless its name is all that was configured.
+fn name_in_use(configured: String, url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    if url.is_empty() || url == configured.trim_end_matches('/') {
+        configured
+    } else {
+        format!("{url} ({configured})")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_api_server_in_use_is_named() {
+        let name = |configured: &str, url| name_in_use(configured.to_owned(), url);
+        assert_eq!(name("https://a,https://b", ""), "https://a,https://b");
+        let in_use = "https://b (https://a,https://b)";
+        assert_eq!(name("https://a,https://b", "https://b/"), in_use);
+        assert_eq!(name("https://a", "https://a/"), "https://a");
+    }
 
     #[test]
     fn an_api_is_named_as_it_was_configured() {

@@ -51,7 +51,7 @@ pub struct NodeStatus {
 pub struct SourceStatus {
     /// `directory` or `api`.
     pub kind: String,
-    /// The directory, or the API server in use.
+    /// The directory; or the API server in use, and what was configured.
     pub location: String,
     /// By kind of object: whether its first complete list has come.
     pub synced: BTreeMap<String, bool>,

@@ -55,6 +55,8 @@ pub struct Options {
     pub api_servers: Vec<String>,
     /// Where the last good address is kept.
     pub run_dir: PathBuf,
+    /// Is told the URL of the server in use, whenever that changes.
+    pub in_use: watch::Sender<String>,
 }
 
 /// Sends what the API says about the node `node` (trimmed, lower case) until nobody receives any

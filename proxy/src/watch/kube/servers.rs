@@ -18,7 +18,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tracing::warn;
 
 use super::{Options, WATCH_TIMEOUT};
@@ -34,6 +34,7 @@ const READ_MARGIN: Duration = Duration::from_secs(15);
 pub(super) struct Servers {
     all: Vec<Server>,
     memory: PathBuf,
+    in_use: watch::Sender<String>,
 }
 
 /// One address, and the ways to verify who answers there.
@@ -78,7 +79,11 @@ impl Servers {
         let last_good = recall(&memory).last_good;
         // Stable: the others stay in the order in which they were given.
         all.sort_by_key(|server| server.url != last_good);
-        Ok(Self { all, memory })
+        Ok(Self {
+            all,
+            memory,
+            in_use: options.in_use.clone(),
+        })
     }
 
     pub(super) const fn count(&self) -> usize {
@@ -115,10 +120,12 @@ impl Servers {
         }
     }
 
-    /// Makes a server the first to be tried after a restart.
+    /// Tells that a server is in use, and makes it the first to be tried after a restart.
     pub(super) fn remember(&self, index: usize) {
+        let url = &self.all[index].url;
+        self.in_use.send_replace(url.clone());
         let memory = Memory {
-            last_good: self.all[index].url.clone(),
+            last_good: url.clone(),
         };
         if let Err(error) = memorize(&self.memory, &memory) {
             warn!("cannot write {}: {error}", self.memory.display());

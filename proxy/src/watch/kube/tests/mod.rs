@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Source {
     events: mpsc::Receiver<Event>,
     task: JoinHandle<anyhow::Result<()>>,
+    in_use: watch::Receiver<String>,
 }
 
 impl Source {
@@ -27,10 +28,12 @@ impl Source {
             kubeconfig: None,
             api_servers: servers.iter().map(|&url| url.to_owned()).collect(),
             run_dir: run_dir.path().to_owned(),
+            in_use: watch::Sender::default(),
         };
         let (sender, events) = mpsc::channel(16);
         Self {
             events,
+            in_use: options.in_use.subscribe(),
             task: tokio::spawn(run(options, "a", sender)),
         }
     }
@@ -250,9 +253,11 @@ async fn servers_are_tried_in_turn_and_the_good_one_is_remembered() {
     let (good, run_dir) = (Server::start().await, TempDir::new().unwrap());
     good.set_list(SERVICES, &[service("web", 1)]);
     let urls = [closed_url.as_str(), &good.url()];
-    let lines = Source::start(&urls, &run_dir).first_lists().await;
+    let mut source = Source::start(&urls, &run_dir);
+    let lines = source.first_lists().await;
     assert!(lines.contains(&rendered("web", 1)), "{lines:?}");
     assert_eq!(last_good(&run_dir), Some(good.url()));
+    assert_eq!(*source.in_use.borrow(), good.url());
     // It is the first to be tried, so the other's address does not matter.
     let options = Options {
         api_servers: vec![closed_url, good.url()],
@@ -324,7 +329,7 @@ async fn source_ends_when_nobody_listens() {
     let (server, run_dir) = (Server::start().await, TempDir::new().unwrap());
     let mut source = Source::start(&[&server.url()], &run_dir);
     source.first_lists().await;
-    let Source { events, task } = source;
+    let Source { events, task, .. } = source;
     drop(events);
     timeout(PATIENCE, task)
         .await
