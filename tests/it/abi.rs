@@ -9,8 +9,8 @@ use proxy_datapath::{
 };
 use switchboard::tables::OBJECT;
 
-/// What both sides must agree on: type, bytes of a key and of a value, entries.
-type Shape = (u32, u32, u32, u32);
+/// What both sides must agree on: type, bytes of a key and of a value, entries, flags.
+type Shape = (u32, u32, u32, u32, u32);
 
 #[test]
 fn maps_in_the_object_are_the_tables() {
@@ -24,6 +24,7 @@ fn maps_in_the_object_are_the_tables() {
                 map.key_size(),
                 map.value_size(),
                 map.max_entries(),
+                map.map_flags(),
             );
             (name.as_str(), shape)
         })
@@ -39,7 +40,7 @@ fn maps_in_the_object_are_the_tables() {
         assert_eq!(
             in_object.get(name),
             Some(&shape),
-            "{name}: type, key, value, entries; a changed layout raises ABI_VERSION",
+            "{name}: type, key, value, entries, flags; a changed layout raises ABI_VERSION",
         );
     }
 }
@@ -65,6 +66,7 @@ fn shape<T: Table>() -> Shape {
     let kind = match T::KIND {
         Kind::Hash => bpf_map_type::BPF_MAP_TYPE_HASH,
         Kind::LruHash => bpf_map_type::BPF_MAP_TYPE_LRU_HASH,
+        Kind::LpmTrie => bpf_map_type::BPF_MAP_TYPE_LPM_TRIE,
         Kind::Array => bpf_map_type::BPF_MAP_TYPE_ARRAY,
         Kind::PerCpuArray => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY,
     };
@@ -74,5 +76,6 @@ fn shape<T: Table>() -> Shape {
         key,
         u32::try_from(size_of::<T::Value>()).unwrap(),
         T::CAPACITY,
+        T::KIND.flags(),
     )
 }

@@ -68,16 +68,16 @@ fn render_maps() -> String {
 fn render_row<T: Table>(text: &mut String) {
     let (key, value) = (size_of::<T::Key>(), size_of::<T::Value>());
     let kind = match T::KIND {
-        Kind::Hash => "hash, preallocated",
+        Kind::Hash => "hash",
         Kind::LruHash => "LRU hash",
+        Kind::LpmTrie => "longest-prefix trie",
         Kind::Array => "array",
         Kind::PerCpuArray => "array per CPU",
     };
     // An array has no keys to store.
-    let stored = if matches!(T::KIND, Kind::Hash | Kind::LruHash) {
-        key + value
-    } else {
-        value
+    let stored = match T::KIND {
+        Kind::Hash | Kind::LruHash | Kind::LpmTrie => key + value,
+        Kind::Array | Kind::PerCpuArray => value,
     };
     let kib = (stored * T::CAPACITY as usize).div_ceil(1024);
     writeln!(

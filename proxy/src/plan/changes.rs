@@ -1,11 +1,11 @@
 //! The rows that may differ between the two sides, so that a plan costs what changed and not what
 //! there is.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
-    tables::FrontendKey,
+    tables::{FrontendKey, SourceKey},
 };
 
 use super::{FamilyState, MapState};
@@ -23,7 +23,11 @@ pub struct Changes {
 pub struct FamilyChanges<F: Family> {
     pub frontends: Vec<FrontendKey<F>>,
     pub backends: Vec<u32>,
-    pub vips: Vec<F::Addr>,
+    pub addresses: Vec<F::Addr>,
+    pub sources: Vec<SourceKey<F>>,
+    pub ranges: Vec<u32>,
+    pub nodes: Vec<u32>,
+    pub uplinks: Vec<u32>,
 }
 
 // === impl Changes ===
@@ -77,42 +81,50 @@ impl Changes {
 impl<F: Family> FamilyChanges<F> {
     fn everything(actual: &FamilyState<F>, desired: &FamilyState<F>) -> Self {
         Self {
-            frontends: actual
-                .frontends
-                .keys()
-                .chain(desired.frontends.keys())
-                .copied()
-                .collect(),
-            backends: actual
-                .backends
-                .keys()
-                .chain(desired.backends.keys())
-                .copied()
-                .collect(),
-            vips: actual
-                .vips
-                .keys()
-                .chain(desired.vips.keys())
-                .copied()
-                .collect(),
+            frontends: keys(&actual.frontends, &desired.frontends),
+            backends: keys(&actual.backends, &desired.backends),
+            addresses: keys(&actual.addresses, &desired.addresses),
+            sources: keys(&actual.sources, &desired.sources),
+            ranges: keys(&actual.ranges, &desired.ranges),
+            nodes: keys(&actual.nodes, &desired.nodes),
+            uplinks: keys(&actual.uplinks, &desired.uplinks),
         }
     }
 
     const fn is_empty(&self) -> bool {
-        self.frontends.is_empty() && self.backends.is_empty() && self.vips.is_empty()
+        self.frontends.is_empty()
+            && self.backends.is_empty()
+            && self.addresses.is_empty()
+            && self.sources.is_empty()
+            && self.ranges.is_empty()
+            && self.nodes.is_empty()
+            && self.uplinks.is_empty()
     }
 
     fn merge(&mut self, other: Self) {
         self.frontends.extend(other.frontends);
         self.backends.extend(other.backends);
-        self.vips.extend(other.vips);
+        self.addresses.extend(other.addresses);
+        self.sources.extend(other.sources);
+        self.ranges.extend(other.ranges);
+        self.nodes.extend(other.nodes);
+        self.uplinks.extend(other.uplinks);
     }
 
     fn tidy(&mut self) {
         sort(&mut self.frontends);
         sort(&mut self.backends);
-        sort(&mut self.vips);
+        sort(&mut self.addresses);
+        sort(&mut self.sources);
+        sort(&mut self.ranges);
+        sort(&mut self.nodes);
+        sort(&mut self.uplinks);
     }
+}
+
+/// Those of both sides.
+fn keys<K: Copy, V>(actual: &BTreeMap<K, V>, desired: &BTreeMap<K, V>) -> Vec<K> {
+    actual.keys().chain(desired.keys()).copied().collect()
 }
 
 fn sort<T: Ord>(keys: &mut Vec<T>) {
@@ -131,14 +143,17 @@ mod tests {
             ..Changes::default()
         };
         changes.v4.backends = vec![3, 1];
+        changes.v6.uplinks = vec![2];
         let mut other = Changes {
             slots: vec![1..3, 5..6],
             ..Changes::default()
         };
         other.v4.backends = vec![2, 3];
+        other.v6.uplinks = vec![4, 2];
         changes.merge(other);
         assert_eq!(changes.slots, [0..3, 4..6]);
         assert_eq!(changes.v4.backends, [1, 2, 3]);
+        assert_eq!(changes.v6.uplinks, [2, 4]);
         assert!(!changes.is_empty());
         assert!(Changes::default().is_empty());
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
-    tables::{Backend, Frontend, FrontendKey},
+    tables::{Backend, Frontend, FrontendKey, Node, Prefix, SourceKey, Uplink},
 };
 
 use super::{FamilyOp, Op};
@@ -25,7 +25,16 @@ pub struct FamilyState<F: Family> {
     pub frontends: BTreeMap<FrontendKey<F>, Frontend>,
     /// By id; only those not gone.
     pub backends: BTreeMap<u32, Backend<F>>,
-    pub vips: BTreeMap<F::Addr, u32>,
+    /// What each address is: `address::FRONTEND` and others.
+    pub addresses: BTreeMap<F::Addr, u32>,
+    /// The ranges that service ports admit; every value is 1.
+    pub sources: BTreeMap<SourceKey<F>, u32>,
+    /// By place, `range::PODS` and others; only those not empty.
+    pub ranges: BTreeMap<u32, Prefix<F>>,
+    /// Key 0 if this node has anything to send from, else nothing.
+    pub nodes: BTreeMap<u32, Node<F>>,
+    /// By index of the device.
+    pub uplinks: BTreeMap<u32, Uplink<F>>,
 }
 
 // === impl MapState ===
@@ -49,11 +58,11 @@ impl MapState {
         pack(&mut self.slots);
     }
 
-    /// The same with only the slots that a frontend's range covers.
+    /// The same with only the slots that a frontend's ranges cover.
     #[must_use]
     pub fn covered(mut self) -> Self {
         let frontends = self.v4.frontends.values().chain(self.v6.frontends.values());
-        let sets: Vec<Range<u32>> = frontends.map(set_of).collect();
+        let sets: Vec<Range<u32>> = frontends.flat_map(sets_of).collect();
         let slots = std::mem::take(&mut self.slots);
         for set in sets {
             self.slots.extend(slots.range(set));
@@ -65,10 +74,14 @@ impl MapState {
 // === impl FamilyState ===
 
 impl<F: Family> FamilyState<F> {
-    fn apply(&mut self, op: &FamilyOp<F>) {
+    pub(crate) fn apply(&mut self, op: &FamilyOp<F>) {
         match *op {
             FamilyOp::Backend { id, value } => put(&mut self.backends, id, value),
-            FamilyOp::Vip { addr, value } => put(&mut self.vips, addr, value),
+            FamilyOp::Source { key, value } => put(&mut self.sources, key, value),
+            FamilyOp::Range { index, value } => put(&mut self.ranges, index, value),
+            FamilyOp::Node { value } => put(&mut self.nodes, 0, value),
+            FamilyOp::Uplink { ifindex, value } => put(&mut self.uplinks, ifindex, value),
+            FamilyOp::Address { addr, value } => put(&mut self.addresses, addr, value),
             FamilyOp::Frontend { key, value } => put(&mut self.frontends, key, value),
         }
     }
@@ -76,7 +89,8 @@ impl<F: Family> FamilyState<F> {
     fn pack(&mut self) {
         pack(&mut self.frontends);
         pack(&mut self.backends);
-        pack(&mut self.vips);
+        pack(&mut self.addresses);
+        pack(&mut self.sources);
     }
 
     /// Whether any frontend has this address.
@@ -104,7 +118,43 @@ fn pack<K: Ord, V>(entries: &mut BTreeMap<K, V>) {
     *entries = std::mem::take(entries).into_iter().collect();
 }
 
-/// The slots of a frontend's set.
-const fn set_of(frontend: &Frontend) -> Range<u32> {
-    frontend.base..frontend.base.saturating_add(frontend.count)
+/// The slots of a frontend's sets: the one for clients in the cluster, the one for the wire.
+pub(crate) fn sets_of(frontend: &Frontend) -> [Range<u32>; 2] {
+    [
+        (frontend.base, frontend.count),
+        (frontend.wire_base, frontend.wire_count),
+    ]
+    .map(|(base, count)| base..base.saturating_add(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_covered_by_the_set_of_the_cluster_or_of_the_wire() {
+        let mut state = MapState {
+            slots: (0..10).map(|slot| (slot, 100 + slot)).collect(),
+            ..MapState::default()
+        };
+        let local = Frontend {
+            base: 1,
+            count: 2,
+            wire_base: 7,
+            wire_count: 1,
+            ..Frontend::default()
+        };
+        let empty = Frontend {
+            base: 4,
+            wire_base: 5,
+            ..Frontend::default()
+        };
+        let key = |port_proto| FrontendKey {
+            port_proto,
+            ..FrontendKey::default()
+        };
+        state.v4.frontends = [(key(1), local), (key(2), empty)].into();
+        let slots: Vec<_> = state.covered().slots.into_keys().collect();
+        assert_eq!(slots, [1, 2, 7]);
+    }
 }

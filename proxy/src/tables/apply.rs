@@ -2,15 +2,25 @@
 //!
 //! `plan` orders the operations so that every frontend always points at backends that exist. That
 //! holds only as long as each one succeeds: behind a backend that was not written its frontend must
-//! not follow, and behind a frontend that stayed its old backends must not go. `Gate` keeps account
-//! of that. What it withholds is reported like a failure; the agent plans it again.
+//! not follow, and behind a frontend that stayed its old backends must not go, nor the sources that
+//! it admits. `Gate` keeps account of that. What it withholds is reported like a failure; the agent
+//! plans it again.
 
-use std::{collections::BTreeSet, fmt, mem::discriminant, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    mem::discriminant,
+    net::{IpAddr, SocketAddr},
+};
 
-use proxy_datapath::{family::Family, tables::Frontend};
+use proxy_datapath::{
+    family::Family,
+    frontend::SOURCE_RANGES,
+    tables::{Frontend, SourceKey},
+};
 
 use super::Error;
-use crate::plan::{FamilyOp, MapState, Op};
+use crate::plan::{FamilyOp, MapState, Op, sets_of};
 
 /// The service maps, wherever they are.
 pub trait Tables: Send {
@@ -74,8 +84,10 @@ pub struct Failure {
 struct Gate {
     /// Services whose frontends stay as they are, and so must their backends.
     services: BTreeSet<u32>,
+    /// Services that admit the sources they did before, for one of the new ones is missing.
+    sources: BTreeSet<u32>,
     slots: BTreeSet<u32>,
-    vips: BTreeSet<IpAddr>,
+    addresses: BTreeSet<IpAddr>,
     /// A frontend stayed and its service is not known: no backend goes.
     every_service: bool,
 }
@@ -85,8 +97,9 @@ struct Gate {
 impl Gate {
     fn is_open(&self) -> bool {
         self.services.is_empty()
+            && self.sources.is_empty()
             && self.slots.is_empty()
-            && self.vips.is_empty()
+            && self.addresses.is_empty()
             && !self.every_service
     }
 
@@ -111,6 +124,12 @@ impl Gate {
                 key,
                 value: Some(value),
             } => self.objection_to_frontend(key.addr.into(), value),
+            FamilyOp::Source { key, value: None } => {
+                let needed = self.every_service
+                    || self.services.contains(&key.service)
+                    || self.sources.contains(&key.service);
+                needed.then_some("a frontend that could not be changed may still admit the source")
+            }
             FamilyOp::Backend { value, .. } => {
                 let needed = match (owner(), value) {
                     (Ok(None), _) => false,
@@ -128,11 +147,14 @@ impl Gate {
         if self.services.contains(&value.service) {
             return Some("a backend or another frontend of its service could not be written");
         }
-        let slots = value.base..value.base.saturating_add(value.count);
-        if self.slots.range(slots).next().is_some() {
+        let is_missing = |slots| self.slots.range(slots).next().is_some();
+        if sets_of(value).into_iter().any(is_missing) {
             return Some("a slot of its set could not be written");
         }
-        self.vips
+        if value.flags & SOURCE_RANGES != 0 && self.sources.contains(&value.service) {
+            return Some("a source that it admits could not be written");
+        }
+        self.addresses
             .contains(&addr)
             .then_some("its address could not be written")
     }
@@ -159,13 +181,23 @@ impl Gate {
             } => {
                 self.services.insert(value.service);
             }
+            FamilyOp::Source {
+                key,
+                value: Some(_),
+            } => {
+                self.sources.insert(key.service);
+            }
             // It stays for longer than planned, which harms nobody.
-            FamilyOp::Backend { value: None, .. } | FamilyOp::Vip { value: None, .. } => {}
-            FamilyOp::Vip {
+            FamilyOp::Backend { value: None, .. }
+            | FamilyOp::Source { value: None, .. }
+            | FamilyOp::Address { value: None, .. } => {}
+            // No other row depends on them.
+            FamilyOp::Range { .. } | FamilyOp::Node { .. } | FamilyOp::Uplink { .. } => {}
+            FamilyOp::Address {
                 addr,
                 value: Some(_),
             } => {
-                self.vips.insert((*addr).into());
+                self.addresses.insert((*addr).into());
             }
             FamilyOp::Frontend { value, .. } => {
                 self.services.extend(value.map(|value| value.service));
@@ -200,15 +232,22 @@ impl std::error::Error for Failure {
 fn write_op<F: Family>(f: &mut fmt::Formatter<'_>, op: &FamilyOp<F>) -> fmt::Result {
     match op {
         FamilyOp::Backend { id, .. } => write!(f, "backend {id} (ipv{})", F::NUMBER),
-        FamilyOp::Vip { addr, .. } => write!(f, "address {}", (*addr).into()),
+        FamilyOp::Source { key, .. } => {
+            let SourceKey {
+                prefix_length,
+                service,
+                addr,
+            } = *key;
+            let (addr, bits) = (addr.into(), prefix_length.saturating_sub(32));
+            write!(f, "source {addr}/{bits} of service port {service}")
+        }
+        FamilyOp::Range { index, .. } => write!(f, "range {index} (ipv{})", F::NUMBER),
+        FamilyOp::Node { .. } => write!(f, "node (ipv{})", F::NUMBER),
+        FamilyOp::Uplink { ifindex, .. } => write!(f, "uplink {ifindex} (ipv{})", F::NUMBER),
+        FamilyOp::Address { addr, .. } => write!(f, "address {}", (*addr).into()),
         FamilyOp::Frontend { key, .. } => {
-            let (addr, port) = (key.addr.into(), key.port().host());
-            write!(
-                f,
-                "frontend {} protocol {}",
-                std::net::SocketAddr::new(addr, port),
-                key.proto()
-            )
+            let addr = SocketAddr::new(key.addr.into(), key.port().host());
+            write!(f, "frontend {addr} protocol {}", key.proto())
         }
     }
 }
@@ -227,11 +266,15 @@ fn same_family_batch<F: Family>(a: &FamilyOp<F>, b: &FamilyOp<F>) -> bool {
     discriminant(a) == discriminant(b) && removes(a) == removes(b)
 }
 
-pub(super) const fn removes<F: Family>(op: &FamilyOp<F>) -> bool {
+const fn removes<F: Family>(op: &FamilyOp<F>) -> bool {
     matches!(
         op,
         FamilyOp::Backend { value: None, .. }
-            | FamilyOp::Vip { value: None, .. }
+            | FamilyOp::Source { value: None, .. }
+            | FamilyOp::Range { value: None, .. }
+            | FamilyOp::Node { value: None }
+            | FamilyOp::Uplink { value: None, .. }
+            | FamilyOp::Address { value: None, .. }
             | FamilyOp::Frontend { value: None, .. }
     )
 }

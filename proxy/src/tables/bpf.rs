@@ -7,17 +7,20 @@ use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
     frontend::backend,
     tables::{
-        Backend, Backends4, Backends6, Counters, Flow, FlowKey, Flows4, Flows6, Fragment,
-        FragmentKey, Fragments4, Fragments6, Frontend, FrontendKey, Frontends4, Frontends6, Slots,
-        SocketKey, SocketPeer, Sockets4, Sockets6, Table, Vips4, Vips6,
+        Addresses4, Addresses6, Affinities4, Affinities6, Affinity, AffinityKey, Backend,
+        Backends4, Backends6, Counters, Flow, FlowKey, Flows4, Flows6, Fragment, FragmentKey,
+        Fragments4, Fragments6, Frontend, FrontendKey, Frontends4, Frontends6, Node, Nodes4,
+        Nodes6, Prefix, Ranges4, Ranges6, Slots, SocketKey, SocketPeer, Sockets4, Sockets6,
+        SourceKey, Sources4, Sources6, Table, Uplink, Uplinks4, Uplinks6,
     },
 };
 
 use super::{
     Access, Error, Map, PinDir, Tables,
     map::{Entry, Refusal},
+    rows::Rows,
 };
-use crate::plan::{FamilyOp, FamilyState, MapState, Op};
+use crate::plan::{FamilyOp, FamilyState, MapState, Op, sets_of};
 
 /// Every map of the datapath. Opened for reading, a write fails with `EPERM`.
 pub struct BpfTables {
@@ -30,7 +33,12 @@ pub struct BpfTables {
 /// The maps that exist once for each family.
 pub struct FamilyMaps<F: FamilyTables> {
     pub frontends: Map<F::Frontends>,
-    pub vips: Map<F::Vips>,
+    pub addresses: Map<F::Addresses>,
+    pub sources: Map<F::Sources>,
+    pub affinities: Map<F::Affinities>,
+    pub nodes: Map<F::Nodes>,
+    pub ranges: Map<F::Ranges>,
+    pub uplinks: Map<F::Uplinks>,
     pub backends: Map<F::Backends>,
     pub flows: Map<F::Flows>,
     pub fragments: Map<F::Fragments>,
@@ -40,7 +48,12 @@ pub struct FamilyMaps<F: FamilyTables> {
 /// Which tables are a family's.
 pub trait FamilyTables: Family<Addr: Pod> {
     type Frontends: Table<Key = FrontendKey<Self>, Value = Frontend>;
-    type Vips: Table<Key = Self::Addr, Value = u32>;
+    type Addresses: Table<Key = Self::Addr, Value = u32>;
+    type Sources: Table<Key = SourceKey<Self>, Value = u32>;
+    type Affinities: Table<Key = AffinityKey<Self>, Value = Affinity>;
+    type Nodes: Table<Key = u32, Value = Node<Self>>;
+    type Ranges: Table<Key = u32, Value = Prefix<Self>>;
+    type Uplinks: Table<Key = u32, Value = Uplink<Self>>;
     type Backends: Table<Key = u32, Value = Backend<Self>>;
     type Flows: Table<Key = FlowKey<Self>, Value = Flow<Self>>;
     type Fragments: Table<Key = FragmentKey<Self>, Value = Fragment>;
@@ -53,7 +66,12 @@ pub trait FamilyTables: Family<Addr: Pod> {
 
 impl FamilyTables for Ipv4 {
     type Frontends = Frontends4;
-    type Vips = Vips4;
+    type Addresses = Addresses4;
+    type Sources = Sources4;
+    type Affinities = Affinities4;
+    type Nodes = Nodes4;
+    type Ranges = Ranges4;
+    type Uplinks = Uplinks4;
     type Backends = Backends4;
     type Flows = Flows4;
     type Fragments = Fragments4;
@@ -66,7 +84,12 @@ impl FamilyTables for Ipv4 {
 
 impl FamilyTables for Ipv6 {
     type Frontends = Frontends6;
-    type Vips = Vips6;
+    type Addresses = Addresses6;
+    type Sources = Sources6;
+    type Affinities = Affinities6;
+    type Nodes = Nodes6;
+    type Ranges = Ranges6;
+    type Uplinks = Uplinks6;
     type Backends = Backends6;
     type Flows = Flows6;
     type Fragments = Fragments6;
@@ -97,7 +120,7 @@ impl Tables for BpfTables {
         let v6 = self.v6.dump()?;
         let sets = v4.frontends.values().chain(v6.frontends.values());
         let mut slots = BTreeMap::new();
-        for range in joined(sets.map(|set| set.base..set.base.saturating_add(set.count))) {
+        for range in joined(sets.flat_map(sets_of)) {
             self.slots
                 .for_range(range.start, range.end - range.start, |index, backend| {
                     slots.insert(index, *backend);
@@ -120,8 +143,8 @@ impl Tables for BpfTables {
             }
         }
         let mut failed = self.slots.update(&slots, &backends);
-        failed.extend(self.v4.write(&v4));
-        failed.extend(self.v6.write(&v6));
+        failed.extend(Rows::of(&v4).write(&self.v4));
+        failed.extend(Rows::of(&v6).write(&self.v6));
         failed
     }
 
@@ -140,7 +163,12 @@ impl<F: FamilyTables> FamilyMaps<F> {
     fn open(pins: &PinDir, access: Access) -> Result<Self, Error> {
         Ok(Self {
             frontends: open(pins, access)?,
-            vips: open(pins, access)?,
+            addresses: open(pins, access)?,
+            sources: open(pins, access)?,
+            affinities: open(pins, access)?,
+            nodes: open(pins, access)?,
+            ranges: open(pins, access)?,
+            uplinks: open(pins, access)?,
             backends: open(pins, access)?,
             flows: open(pins, access)?,
             fragments: open(pins, access)?,
@@ -153,9 +181,17 @@ impl<F: FamilyTables> FamilyMaps<F> {
         self.frontends.for_each(|key, value| {
             state.frontends.insert(*key, *value);
         })?;
-        self.vips.for_each(|addr, value| {
-            state.vips.insert(*addr, *value);
+        self.addresses.for_each(|addr, value| {
+            state.addresses.insert(*addr, *value);
         })?;
+        self.sources.for_each(|key, value| {
+            state.sources.insert(*key, *value);
+        })?;
+        self.uplinks.for_each(|ifindex, value| {
+            state.uplinks.insert(*ifindex, *value);
+        })?;
+        filled(&self.nodes, &mut state.nodes)?;
+        filled(&self.ranges, &mut state.ranges)?;
         self.for_each_backend(|id, value| {
             state.backends.insert(id, *value);
         })?;
@@ -172,42 +208,6 @@ impl<F: FamilyTables> FamilyMaps<F> {
             })
     }
 
-    fn write(&self, run: &[FamilyOp<F>]) -> Vec<Refusal> {
-        let (mut ids, mut backends) = (Vec::new(), Vec::new());
-        let (mut addrs, mut marks, mut addrs_gone) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut keys, mut frontends, mut keys_gone) = (Vec::new(), Vec::new(), Vec::new());
-        for op in run {
-            match *op {
-                FamilyOp::Backend { id, value } => {
-                    ids.push(id);
-                    backends.push(value.unwrap_or_default());
-                }
-                FamilyOp::Vip {
-                    addr,
-                    value: Some(value),
-                } => {
-                    addrs.push(addr);
-                    marks.push(value);
-                }
-                FamilyOp::Vip { addr, value: None } => addrs_gone.push(addr),
-                FamilyOp::Frontend {
-                    key,
-                    value: Some(value),
-                } => {
-                    keys.push(key);
-                    frontends.push(value);
-                }
-                FamilyOp::Frontend { key, value: None } => keys_gone.push(key),
-            }
-        }
-        let mut failed = self.backends.update(&ids, &backends);
-        failed.extend(self.vips.update(&addrs, &marks));
-        failed.extend(self.vips.remove(&addrs_gone));
-        failed.extend(self.frontends.update(&keys, &frontends));
-        failed.extend(self.frontends.remove(&keys_gone));
-        failed
-    }
-
     fn owner(&self, op: &FamilyOp<F>) -> Result<Option<u32>, Error> {
         Ok(match op {
             FamilyOp::Backend { id, .. } => self
@@ -218,7 +218,11 @@ impl<F: FamilyTables> FamilyMaps<F> {
             FamilyOp::Frontend { key, .. } => {
                 self.frontends.lookup(key)?.map(|found| found.service)
             }
-            FamilyOp::Vip { .. } => None,
+            FamilyOp::Source { .. }
+            | FamilyOp::Range { .. }
+            | FamilyOp::Node { .. }
+            | FamilyOp::Uplink { .. }
+            | FamilyOp::Address { .. } => None,
         })
     }
 }
@@ -228,6 +232,18 @@ fn open<T: Table<Key: Entry, Value: Entry>>(
     access: Access,
 ) -> Result<Map<T>, Error> {
     Map::open(&pins.map::<T>(), access)
+}
+
+/// An array's entries that are not empty.
+fn filled<T: Table<Key = u32, Value: Entry + PartialEq>>(
+    map: &Map<T>,
+    rows: &mut BTreeMap<u32, T::Value>,
+) -> Result<(), Error> {
+    map.for_range(0, map.capacity(), |index, value| {
+        if *value != T::Value::default() {
+            rows.insert(index, *value);
+        }
+    })
 }
 
 /// The same numbers in fewer ranges: sets stand side by side, and one read serves many.

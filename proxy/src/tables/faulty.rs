@@ -71,7 +71,11 @@ const fn map_of(op: &Op) -> &'static str {
     const fn in_family<F: Family>(op: &FamilyOp<F>) -> &'static str {
         match op {
             FamilyOp::Backend { .. } => "BACKENDS",
-            FamilyOp::Vip { .. } => "VIPS",
+            FamilyOp::Source { .. } => "SOURCES",
+            FamilyOp::Range { .. } => "RANGES",
+            FamilyOp::Node { .. } => "NODE",
+            FamilyOp::Uplink { .. } => "UPLINKS",
+            FamilyOp::Address { .. } => "ADDRESSES",
             FamilyOp::Frontend { .. } => "FRONTENDS",
         }
     }

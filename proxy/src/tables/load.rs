@@ -217,6 +217,6 @@ mod tests {
         let old = pins.maps().join("frontends4_v0");
         fs::rename(pins.map::<Frontends4>(), &old).unwrap();
         assert_eq!(pins.remove_other_layouts(&lock).unwrap(), [old]);
-        assert_eq!(super::super::list(&pins.maps()).unwrap().len(), 13);
+        assert_eq!(super::super::list(&pins.maps()).unwrap().len(), 23);
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proxy_datapath::{
     family::Family,
     frontend::backend,
-    tables::{BACKENDS_MAX, FRONTENDS_MAX, SLOTS_MAX},
+    tables::{
+        ADDRESSES_MAX, BACKENDS_MAX, FRONTENDS_MAX, Node, Prefix, RANGES_MAX, SLOTS_MAX,
+        SOURCES_MAX, UPLINKS_MAX,
+    },
 };
 
 use super::{Error, Tables};
@@ -16,35 +19,47 @@ use crate::plan::{FamilyOp, FamilyState, MapState, Op};
 #[derive(Clone, Debug)]
 pub struct MemoryTables {
     state: MapState,
-    frontends_max: usize,
+    limits: Limits,
+}
+
+/// Entries of each family.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    frontends: u32,
+    addresses: u32,
+    sources: u32,
 }
 
 impl Default for MemoryTables {
     fn default() -> Self {
-        Self::with_frontends_max(FRONTENDS_MAX)
+        Self {
+            state: MapState::default(),
+            limits: Limits {
+                frontends: FRONTENDS_MAX,
+                addresses: ADDRESSES_MAX,
+                sources: SOURCES_MAX,
+            },
+        }
     }
 }
 
 impl MemoryTables {
-    /// Holds at most so many frontends of each family.
+    /// Holds at most so many frontends, addresses and source ranges of each family.
     pub fn with_frontends_max(frontends_max: u32) -> Self {
         Self {
             state: MapState::default(),
-            frontends_max: frontends_max as usize,
+            limits: Limits {
+                frontends: frontends_max,
+                addresses: frontends_max,
+                sources: frontends_max,
+            },
         }
     }
 }
 
 impl Tables for MemoryTables {
     fn dump(&self) -> Result<MapState, Error> {
-        let mut state = self.state.clone();
-        state.slots = BTreeMap::new();
-        let v4 = self.state.v4.frontends.values();
-        for frontend in v4.chain(self.state.v6.frontends.values()) {
-            let set = frontend.base..frontend.base.saturating_add(frontend.count);
-            state.slots.extend(self.state.slots.range(set));
-        }
-        Ok(state)
+        Ok(self.state.clone().covered())
     }
 
     fn write(&mut self, run: &[Op]) -> Vec<(usize, Error)> {
@@ -56,8 +71,8 @@ impl Tables for MemoryTables {
                     self.state.slots.insert(index, backend);
                     Ok(())
                 }
-                Op::V4(op) => write_one(&mut self.state.v4, op, self.frontends_max),
-                Op::V6(op) => write_one(&mut self.state.v6, op, self.frontends_max),
+                Op::V4(op) => write_one(&mut self.state.v4, op, self.limits),
+                Op::V6(op) => write_one(&mut self.state.v6, op, self.limits),
             };
             failed.extend(result.err().map(|error| (at, error)));
         }
@@ -76,41 +91,65 @@ impl Tables for MemoryTables {
 fn write_one<F: Family>(
     state: &mut FamilyState<F>,
     op: FamilyOp<F>,
-    frontends_max: usize,
+    limits: Limits,
 ) -> Result<(), Error> {
     match op {
-        FamilyOp::Backend { id, .. } if id >= BACKENDS_MAX => return Err(full("BACKENDS")),
         FamilyOp::Backend { id, value } => {
-            put(
-                &mut state.backends,
-                id,
-                value.filter(|value| value.state != backend::GONE),
-            );
+            let value = value.filter(|value| value.state != backend::GONE);
+            set(&mut state.backends, id, value, BACKENDS_MAX).ok_or("BACKENDS")
         }
-        FamilyOp::Vip { addr, value } => put(&mut state.vips, addr, value),
-        FamilyOp::Frontend {
-            key,
-            value: Some(_),
-        } if state.frontends.len() >= frontends_max && !state.frontends.contains_key(&key) => {
-            return Err(full("FRONTENDS"));
+        FamilyOp::Range { index, value } => {
+            let value = value.filter(|value| *value != Prefix::default());
+            set(&mut state.ranges, index, value, RANGES_MAX).ok_or("RANGES")
         }
-        FamilyOp::Frontend { key, value } => put(&mut state.frontends, key, value),
+        FamilyOp::Node { value } => {
+            let value = value.filter(|value| *value != Node::default());
+            set(&mut state.nodes, 0, value, 1).ok_or("NODE")
+        }
+        FamilyOp::Source { key, value } => {
+            put(&mut state.sources, key, value, limits.sources).ok_or("SOURCES")
+        }
+        FamilyOp::Uplink { ifindex, value } => {
+            put(&mut state.uplinks, ifindex, value, UPLINKS_MAX).ok_or("UPLINKS")
+        }
+        FamilyOp::Address { addr, value } => {
+            put(&mut state.addresses, addr, value, limits.addresses).ok_or("ADDRESSES")
+        }
+        FamilyOp::Frontend { key, value } => {
+            put(&mut state.frontends, key, value, limits.frontends).ok_or("FRONTENDS")
+        }
     }
-    Ok(())
+    .map_err(full)
 }
 
-fn put<K: Ord, V>(entries: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+/// An array's entry; `None` if the array ends before.
+fn set<V>(rows: &mut BTreeMap<u32, V>, index: u32, value: Option<V>, max: u32) -> Option<()> {
+    if index >= max {
+        return None;
+    }
+    put(rows, index, value, max)
+}
+
+/// A hash's entry; `None` if there is no room.
+fn put<K: Ord, V>(rows: &mut BTreeMap<K, V>, key: K, value: Option<V>, max: u32) -> Option<()> {
+    let has_room = rows.len() < max as usize;
     match value {
-        Some(value) => entries.insert(key, value),
-        None => entries.remove(&key),
-    };
+        Some(value) if has_room || rows.contains_key(&key) => drop(rows.insert(key, value)),
+        Some(_) => return None,
+        None => drop(rows.remove(&key)),
+    }
+    Some(())
 }
 
 fn owner_in<F: Family>(state: &FamilyState<F>, op: &FamilyOp<F>) -> Option<u32> {
     match op {
         FamilyOp::Backend { id, .. } => state.backends.get(id).map(|found| found.service),
         FamilyOp::Frontend { key, .. } => state.frontends.get(key).map(|found| found.service),
-        FamilyOp::Vip { .. } => None,
+        FamilyOp::Source { .. }
+        | FamilyOp::Range { .. }
+        | FamilyOp::Node { .. }
+        | FamilyOp::Uplink { .. }
+        | FamilyOp::Address { .. } => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod memory;
 mod pins;
 mod programs;
 mod read;
+mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use proxy_datapath::{
     family::{Ipv4, Ipv6, proto},
     socket::TO_BACKEND,
-    tables::{Table, port_of, proto_of},
+    tables::{Flow, FlowKey, Table, port_of, proto_of},
     verdict::{CODES, Direction, Verdict},
 };
 
-use super::{BpfTables, Error, FamilyTables, Map, map::Entry};
+use super::{BpfTables, Error, FamilyMaps, FamilyTables, Map, map::Entry};
 use crate::plan::{FamilyState, MapState};
 
 /// How full a table is.
@@ -51,7 +51,12 @@ impl BpfTables {
         let maps = F::maps(self);
         Ok(vec![
             used(&maps.frontends, state.frontends.len()),
-            used(&maps.vips, state.vips.len()),
+            used(&maps.addresses, state.addresses.len()),
+            used(&maps.sources, state.sources.len()),
+            used(&maps.ranges, state.ranges.len()),
+            used(&maps.nodes, state.nodes.len()),
+            used(&maps.uplinks, state.uplinks.len()),
+            used(&maps.affinities, count(&maps.affinities)?),
             used(&maps.backends, state.backends.len()),
             used(&maps.flows, count(&maps.flows)?),
             used(&maps.fragments, count(&maps.fragments)?),
@@ -116,6 +121,23 @@ impl BpfTables {
     }
 }
 
+// === impl FamilyMaps ===
+
+impl<F: FamilyTables> FamilyMaps<F> {
+    /// Calls `visit` for every entry of the flows; each flow has two.
+    pub fn for_each_flow(&self, visit: impl FnMut(&FlowKey<F>, &Flow<F>)) -> Result<(), Error> {
+        self.flows.for_each(visit)
+    }
+
+    /// Forgets flows, whatever they have become since they were read.
+    pub fn remove_flows(&self, keys: &[FlowKey<F>]) -> Result<(), Error> {
+        match self.flows.remove(keys).into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
 const fn used<T: Table<Key: Entry, Value: Entry>>(map: &Map<T>, entries: usize) -> Usage {
     // No map has more entries than its capacity, which is a `u32`.
     Usage {
@@ -141,7 +163,10 @@ mod tests {
     use proxy_datapath::{
         family::Port,
         frontend::backend,
-        tables::{Backend, Counters, Frontend, FrontendKey, SocketKey, SocketPeer, port_proto},
+        tables::{
+            Affinity, AffinityKey, Backend, Counters, Frontend, FrontendKey, SocketKey, SocketPeer,
+            Uplink, port_proto,
+        },
         verdict::code,
     };
 
@@ -204,19 +229,29 @@ mod tests {
                 .is_empty()
         );
 
+        let affinity = Affinity::default();
+        let client = AffinityKey::default();
+        let failed = tables.v4.affinities.update(&[client], &[affinity]);
+        assert!(failed.is_empty(), "{failed:?}");
+        let uplinks = [Uplink::default(); 2];
+        let failed = tables.v6.uplinks.update(&[2, 9], &uplinks);
+        assert!(failed.is_empty(), "{failed:?}");
+
         let usage = tables.usage(&tables.dump().unwrap()).unwrap();
         let names: Vec<_> = usage.iter().map(|usage| usage.table).collect();
-        assert!(names.is_sorted() && names.len() == 13, "{names:?}");
+        assert!(names.is_sorted() && names.len() == 23, "{names:?}");
         let used: Vec<_> = usage
             .iter()
             .filter(|usage| usage.used > 0)
             .map(|usage| (usage.table, usage.used, usage.capacity))
             .collect();
         let expected = [
+            ("AFFINITIES4", 1, 1024),
             ("BACKENDS4", 2, 64),
             ("FRONTENDS4", 3, 16),
             ("FRONTENDS6", 1, 16),
             ("SLOTS", 7, 128),
+            ("UPLINKS6", 2, 256),
         ];
         assert_eq!(used, expected);
     }
@@ -244,6 +279,38 @@ mod tests {
                 packets
             }]
         );
+    }
+
+    #[test]
+    fn flows_are_read_and_forgotten_by_their_keys() {
+        let Some((_pins, tables)) = open() else {
+            return;
+        };
+        let key = |endpoint| FlowKey::<Ipv4> {
+            endpoint,
+            ..FlowKey::default()
+        };
+        let keys: Vec<_> = (0..100).map(key).collect();
+        let flows = vec![Flow::default(); keys.len()];
+        assert!(tables.v4.flows.update(&keys, &flows).is_empty());
+        let mut even = Vec::new();
+        tables
+            .v4
+            .for_each_flow(|key, _| even.extend((key.endpoint % 2 == 0).then_some(*key)))
+            .unwrap();
+        assert_eq!(even.len(), 50);
+        // One of them has been forgotten meanwhile.
+        tables.v4.remove_flows(&even[20..21]).unwrap();
+        tables.v4.remove_flows(&even).unwrap();
+        let mut left = 0;
+        tables
+            .v4
+            .for_each_flow(|key, _| {
+                assert_eq!(key.endpoint % 2, 1);
+                left += 1;
+            })
+            .unwrap();
+        assert_eq!(left, 50);
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl ScratchPins {
         Self { mount, pins }
     }
 
-    /// With every map pinned, small but for what the caller says.
+    /// With every map pinned, small but for what the caller says. There is room for as many
+    /// addresses and source ranges as frontends.
     pub(crate) fn with_maps(frontends_max: u32, backends_max: u32) -> Self {
         let scratch = Self::new();
         drop(scratch.pins.prepare().unwrap());
@@ -90,7 +91,12 @@ impl Drop for ScratchPins {
 
 fn family_maps<F: FamilyTables>(pins: &PinDir, frontends_max: u32, backends_max: u32) {
     pin_map::<F::Frontends>(pins, frontends_max);
-    pin_map::<F::Vips>(pins, frontends_max);
+    pin_map::<F::Addresses>(pins, frontends_max);
+    pin_map::<F::Sources>(pins, frontends_max);
+    pin_map::<F::Affinities>(pins, 1024);
+    pin_map::<F::Nodes>(pins, F::Nodes::CAPACITY);
+    pin_map::<F::Ranges>(pins, F::Ranges::CAPACITY);
+    pin_map::<F::Uplinks>(pins, F::Uplinks::CAPACITY);
     pin_map::<F::Backends>(pins, backends_max);
     pin_map::<F::Flows>(pins, 1024);
     pin_map::<F::Fragments>(pins, 1024);

@@ -11,11 +11,11 @@ use super::{call, fd_number, zeroed};
 
 /// What one call of `lookup_batch` read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct Page<T> {
     /// So many keys and values were filled in.
     pub count: usize,
     /// Where the next call goes on; `None` after the last entry.
-    pub next: Option<u32>,
+    pub next: Option<T>,
 }
 
 /// A batch that stopped: the first `done` entries were handled, the one after them failed.
@@ -42,22 +42,24 @@ pub unsafe fn lookup_element<K: Pod, V: Pod>(
 }
 
 /// Entries from `from` on: for a hash a bucket as the last page named it, for an array the index
-/// before the first one wanted. `ENOSPC` means that a bucket holds more entries than `keys`.
+/// before the first one wanted, for a trie the key of the last page's last entry. `ENOSPC` means
+/// that a bucket holds more entries than `keys`.
 ///
 /// # Safety
 /// `K` has the size of the map's keys, and for each key there are as many values as the kernel has:
-/// one of the map's value size, or one of eight bytes for every possible CPU.
-pub unsafe fn lookup_batch<K: Pod, V: Pod>(
+/// one of the map's value size, or one of eight bytes for every possible CPU. `T` is a `u32` where
+/// the map is a hash or an array, and has the size of its keys where it is a trie.
+pub unsafe fn lookup_batch<T: Pod + Default, K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
-    from: Option<u32>,
+    from: Option<T>,
     keys: &mut [K],
     values: &mut [V],
-) -> io::Result<Page> {
+) -> io::Result<Page<T>> {
     assert!(
         values.len() >= keys.len(),
         "a batch has at least one value for each key"
     );
-    let mut next = 0u32;
+    let mut next = T::default();
     let mut attr = zeroed();
     attr.batch.map_fd = fd_number(map);
     attr.batch.in_batch = from.as_ref().map_or(0, |from| ptr::from_ref(from) as u64);

@@ -1,5 +1,8 @@
 //! One pinned map with the types of its `Table`: the only place where typed entries become bytes.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     marker::PhantomData,
@@ -78,23 +81,37 @@ impl<T: Table<Key: Entry, Value: Entry>> Map<T> {
         }
     }
 
-    /// Calls `visit` for every entry of a hash. Entries that come or go meanwhile may be missed.
+    /// Calls `visit` for every entry of a hash or a trie. Entries that come or go meanwhile may be missed.
     pub fn for_each(&self, visit: impl FnMut(&T::Key, &T::Value)) -> Result<(), Error> {
         self.for_each_by(PAGE.min(self.capacity as usize).max(1), visit)
     }
 
     /// The same, beginning with reads of `page` entries.
-    fn for_each_by(
+    fn for_each_by(&self, page: usize, visit: impl FnMut(&T::Key, &T::Value)) -> Result<(), Error> {
+        const {
+            assert!(matches!(
+                T::KIND,
+                Kind::Hash | Kind::LruHash | Kind::LpmTrie
+            ))
+        };
+        if matches!(T::KIND, Kind::LpmTrie) {
+            self.for_each_from::<T::Key>(page, visit)
+        } else {
+            self.for_each_from::<u32>(page, visit)
+        }
+    }
+
+    /// The same, where the kernel says by a `P` how far it has read.
+    fn for_each_from<P: Entry>(
         &self,
         mut page: usize,
         mut visit: impl FnMut(&T::Key, &T::Value),
     ) -> Result<(), Error> {
-        const { assert!(matches!(T::KIND, Kind::Hash | Kind::LruHash)) };
-        let mut from = None;
+        let mut from: Option<P> = None;
         let mut keys = vec![T::Key::default(); page];
         let mut values = vec![T::Value::default(); page];
         loop {
-            // SAFETY: `open` compared the sizes.
+            // SAFETY: `open` compared the sizes and the kind, which `for_each_by` chose `P` by.
             let result =
                 unsafe { bpf_sys::lookup_batch(self.fd.as_fd(), from, &mut keys, &mut values) };
             match result {
@@ -129,7 +146,7 @@ impl<T: Table<Key: Entry, Value: Entry>> Map<T> {
         .collect()
     }
 
-    /// Removes entries of a hash; one that is not there is removed already.
+    /// Removes entries of a hash or a trie; one that is not there is removed already.
     pub fn remove(&self, keys: &[T::Key]) -> Vec<Refusal> {
         each_in_turn(keys.len(), |from| {
             // SAFETY: `open` compared the sizes.
@@ -192,8 +209,9 @@ impl<T: Table<Key = u32, Value = u64>> Map<T> {
         let mut keys = vec![0u32; self.capacity as usize];
         let mut values = vec![0u64; keys.len() * cpus];
         // SAFETY: there are `cpus` values of eight bytes for each key.
-        let read = unsafe { bpf_sys::lookup_batch(self.fd.as_fd(), None, &mut keys, &mut values) }
-            .map_err(Self::error("read"))?;
+        let read =
+            unsafe { bpf_sys::lookup_batch(self.fd.as_fd(), None::<u32>, &mut keys, &mut values) }
+                .map_err(Self::error("read"))?;
         for (key, values) in keys.iter().zip(values.chunks_exact(cpus)).take(read.count) {
             visit(*key, values);
         }
@@ -221,117 +239,8 @@ pub(super) const fn kind_number(kind: Kind) -> u32 {
     match kind {
         Kind::Hash => bpf_map_type::BPF_MAP_TYPE_HASH as u32,
         Kind::LruHash => bpf_map_type::BPF_MAP_TYPE_LRU_HASH as u32,
+        Kind::LpmTrie => bpf_map_type::BPF_MAP_TYPE_LPM_TRIE as u32,
         Kind::Array => bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
         Kind::PerCpuArray => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proxy_datapath::{
-        family::Addr4,
-        tables::{Frontends4, Slots, Vips4},
-    };
-
-    use super::*;
-    use crate::tables::{
-        PinDir,
-        testing::{ScratchPins, pin_map, privileged},
-    };
-
-    fn scratch() -> Option<(ScratchPins, PinDir)> {
-        privileged().then(|| {
-            let scratch = ScratchPins::new();
-            let pins = scratch.pins.clone();
-            drop(pins.prepare().unwrap());
-            (scratch, pins)
-        })
-    }
-
-    #[test]
-    fn a_bucket_larger_than_a_read_is_read_by_a_larger_one() {
-        let Some((_scratch, pins)) = scratch() else {
-            return;
-        };
-        pin_map::<Vips4>(&pins, 512);
-        let map = Map::<Vips4>::open(&pins.map::<Vips4>(), Access::Write).unwrap();
-        let keys: Vec<_> = (0..512).map(Addr4).collect();
-        let values: Vec<_> = (1000..1512).collect();
-        assert!(map.update(&keys, &values).is_empty());
-        // 512 entries in 512 buckets: some bucket holds more than one.
-        let mut read = BTreeMap::new();
-        map.for_each_by(1, |key, value| {
-            assert_eq!(read.insert(*key, *value), None, "{key:?} is read once");
-        })
-        .unwrap();
-        assert_eq!(read, keys.into_iter().zip(values).collect());
-    }
-
-    #[test]
-    fn a_range_ends_where_it_should_or_where_the_array_does() {
-        let Some((_scratch, pins)) = scratch() else {
-            return;
-        };
-        let capacity = 3 * PAGE as u32;
-        pin_map::<Slots>(&pins, capacity);
-        let map = Map::<Slots>::open(&pins.map::<Slots>(), Access::Write).unwrap();
-        let indices: Vec<_> = (0..capacity).collect();
-        assert!(map.update(&indices, &indices).is_empty());
-        for (start, count, end) in [
-            (0, 0, 0),
-            (0, 1, 1),
-            (5, PAGE as u32, 5 + PAGE as u32),
-            (7, 2 * PAGE as u32 + 1, 8 + 2 * PAGE as u32),
-            (capacity - 1, 1, capacity),
-            (capacity - 3, 50, capacity),
-            (capacity, 4, capacity),
-            (u32::MAX, u32::MAX, u32::MAX),
-        ] {
-            let mut read = Vec::new();
-            map.for_range(start, count, |index, value| {
-                assert_eq!(index, *value);
-                read.push(index);
-            })
-            .unwrap();
-            assert_eq!(
-                read,
-                (start..end).collect::<Vec<_>>(),
-                "{count} from {start}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_write_that_fails_is_named_and_the_others_are_done() {
-        let Some((_scratch, pins)) = scratch() else {
-            return;
-        };
-        pin_map::<Slots>(&pins, 4);
-        let map = Map::<Slots>::open(&pins.map::<Slots>(), Access::Write).unwrap();
-        let failed = map.update(&[0, 9, 1, 8, 3], &[10, 19, 11, 18, 13]);
-        let places: Vec<_> = failed.iter().map(|(at, _)| *at).collect();
-        assert_eq!(places, [1, 3], "{failed:?}");
-        let read = [0, 1, 2, 3].map(|index| map.lookup(&index).unwrap());
-        assert_eq!(read, [Some(10), Some(11), Some(0), Some(13)]);
-    }
-
-    #[test]
-    fn maps_are_opened_with_their_own_types_and_for_what_was_asked() {
-        let Some((_scratch, pins)) = scratch() else {
-            return;
-        };
-        pin_map::<Vips4>(&pins, 8);
-        let path = pins.map::<Vips4>();
-        let reader = Map::<Vips4>::open(&path, Access::Read).unwrap();
-        assert_eq!(
-            reader.update(&[Addr4(1)], &[1]).len(),
-            1,
-            "it is open for reading"
-        );
-        assert_eq!(reader.lookup(&Addr4(1)).unwrap(), None);
-        let refused = Map::<Frontends4>::open(&path, Access::Read).err().unwrap();
-        assert!(matches!(refused, Error::Layout { .. }), "{refused}");
     }
 }
