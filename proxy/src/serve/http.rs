@@ -149,7 +149,7 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
-    use crate::serve::testing::{get, serve};
+    use crate::serve::testing::{free_port, get, serve};
 
     struct Echo;
 
@@ -183,8 +183,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_for_one_family_leaves_the_other_to_another() {
-        let all = Server::bind(([0; 8], 0).into()).unwrap();
-        let v4 = SocketAddr::from(([0; 4], all.addr().unwrap().port()));
+        let v4 = SocketAddr::from(([0; 4], free_port()));
+        let all = Server::bind(([0; 8], v4.port()).into()).unwrap();
         assert!(Server::bind(v4).is_err(), "[::] takes both");
         drop(all);
         let v6 = Server::bind_family(([0; 8], v4.port()).into()).unwrap();

@@ -14,6 +14,7 @@ mod health;
 mod health_ports;
 mod healthz;
 mod http;
+mod listen_addrs;
 mod listeners;
 mod local_gaps;
 mod metrics;
@@ -33,6 +34,7 @@ use tracing::{info, warn};
 pub use self::{
     health::{Clock, FamilyReport, Health, Moment, Report},
     health_ports::{HealthPort, health_ports},
+    listen_addrs::listen_addrs,
     listeners::HealthPorts,
     local_gaps::local_gaps,
     metrics::{Extent, LocalGaps, Metrics, Sample, Samples},

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,6 +26,9 @@ use crate::model::{
 /// Begins at midnight of the first of January 2026.
 #[derive(Clone)]
 pub(super) struct TestClock(Arc<Mutex<Moment>>);
+
+/// Below the ports that the kernel gives to clients, so that none of them takes one before the test.
+const PORTS: std::ops::Range<u32> = 20_000..30_000;
 
 /// An answer as it came over the wire.
 #[derive(Debug)]
@@ -65,6 +71,19 @@ impl Got {
 
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A port that nobody listens on, and that no other test gets.
+pub(super) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + offset % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).unwrap();
+        if std::net::TcpListener::bind(("::", port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use tokio::time::timeout;
 
 use super::{
-    testing::{TestClock, eligible, get, monitor},
+    testing::{TestClock, eligible, free_port, get, monitor},
     *,
 };
 
@@ -23,14 +23,13 @@ fn options(healthz: Option<SocketAddr>, metrics: Option<SocketAddr>) -> Options 
     }
 }
 
-fn taken() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
+fn free() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
-fn free() -> SocketAddr {
-    taken().1
+fn taken() -> (TcpListener, SocketAddr) {
+    let addr = free();
+    (TcpListener::bind(addr).unwrap(), addr)
 }
 
 /// Waits until somebody listens.

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::{
     model::testing::key,
-    serve::testing::{Got, TestClock, ask, get},
+    serve::testing::{Got, TestClock, ask, free_port, get},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,12 +44,6 @@ fn wanted(name: &str, port: u16, local4: Option<usize>, local6: Option<usize>) -
 
 fn loopback(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Fixture {
@@ -218,8 +212,8 @@ async fn a_port_goes_from_one_service_to_another_at_once_101() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_told_once_and_tried_again_101() {
     let mut fixture = fixture();
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = other.local_addr().unwrap().port();
+    let port = free_port();
+    let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let wanted = [
         wanted("web", port, Some(1), None),
         wanted("well", 0, Some(1), None),
