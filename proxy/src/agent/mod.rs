@@ -5,6 +5,7 @@
 //! R1, R3).
 
 mod programmer;
+mod reporting;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -22,17 +23,22 @@ use tokio::{
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use self::programmer::Programmer;
+use self::{
+    programmer::Programmer,
+    reporting::{Reporting, Scrapes},
+};
 use crate::{
     attach::{
-        discovery::{EndpointKind, Facts, Options, Snapshot, Watcher},
+        discovery::{Facts, Options, Snapshot, Watcher},
         links::{self, Attachments, Device, Method},
     },
+    compile::Settings,
     config::{Attach, Config, LogFormat, Source},
-    model::{Cluster, Event},
+    model::{self, Cluster, Event},
     observe::{NameFile, Query, Server, World, service::views, trace},
+    serve::Extent,
     tables::{Datapath, OBJECT, PinDir, PinLock, Tables},
-    watch,
+    watch::{self, Notices},
 };
 
 /// Events waiting for the loop: a source that is faster than the loop waits for it.
@@ -43,11 +49,20 @@ const QUERIES_MAX: usize = 16;
 /// After a map write or an attachment failed.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Where the loop's work comes from.
+struct Inputs {
+    events: mpsc::Receiver<Event>,
+    devices: latest::Receiver<Snapshot>,
+    queries: mpsc::Receiver<Query>,
+    scrapes: Scrapes,
+}
+
 /// What the loop owns.
 struct Agent {
     config: Config,
     started: jiff::Timestamp,
     programmer: Programmer,
+    reporting: Reporting,
     attachments: Attachments,
     facts: latest::Sender<Facts>,
     /// `None` before the first look: nothing is detached for not having been seen yet.
@@ -85,6 +100,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     for note in &config.notes {
         warn!("{note}");
     }
+    reporting::set_up_conntrack(&config);
     let pins = PinDir::new(&config.pin_dir);
     let Datapath {
         tables,
@@ -93,7 +109,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
     } = Datapath::load(OBJECT, &pins).context("cannot load the datapath")?;
     let attachments = Attachments::new(pins.clone(), programs, method(config.attach));
     let cluster = Cluster::new(config.node_name.as_str());
-    let programmer = Programmer::new(cluster, tables, NameFile::new(&config.run_dir))
+    let names = NameFile::new(&config.run_dir);
+    let mut settings = Settings::new(&config.proxy);
+    if let Some(ports) = reporting::local_ports() {
+        settings.local_ports = ports;
+    }
+    let programmer = Programmer::new(cluster, tables, names, settings)
         .context("cannot read what the maps hold")?;
     // The socket hooks find the frontends that an agent before us left, or none.
     attachments
@@ -124,14 +145,17 @@ async fn start(config: Config) -> anyhow::Result<()> {
             .await
             .context("cannot serve the socket")
     });
+    let notices = Notices::default();
+    let (reporting, scrapes) = Reporting::start(&config, &notices, &mut tasks)?;
     let (in_use, api_in_use) = latest::channel(String::new());
-    tasks.spawn(source(config.clone(), events_sender, in_use));
+    tasks.spawn(source(config.clone(), events_sender, notices, in_use));
     info!(node = %config.node_name, cgroup = %config.cgroup.display(), "started");
 
     let mut agent = Agent {
         config,
         started: jiff::Timestamp::now(),
         programmer,
+        reporting,
         attachments,
         facts,
         devices: None,
@@ -141,12 +165,19 @@ async fn start(config: Config) -> anyhow::Result<()> {
         pins,
         lock,
     };
-    agent.run(events, devices, queries, tasks).await
+    let inputs = Inputs {
+        events,
+        devices,
+        queries,
+        scrapes,
+    };
+    agent.run(inputs, tasks).await
 }
 
 async fn source(
     config: Config,
     events: mpsc::Sender<Event>,
+    notices: Notices,
     in_use: latest::Sender<String>,
 ) -> anyhow::Result<()> {
     match config.source {
@@ -163,7 +194,7 @@ async fn source(
                 run_dir: config.run_dir,
                 in_use,
             };
-            watch::kube::run(options, config.node_name, events).await
+            watch::kube::run_with_notices(options, config.node_name, events, notices).await
         }
     }
 }
@@ -181,11 +212,15 @@ const fn method(attach: Attach) -> Method {
 impl Agent {
     async fn run(
         &mut self,
-        mut events: mpsc::Receiver<Event>,
-        mut devices: latest::Receiver<Snapshot>,
-        mut queries: mpsc::Receiver<Query>,
+        inputs: Inputs,
         mut tasks: JoinSet<anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
+        let Inputs {
+            mut events,
+            mut devices,
+            mut queries,
+            mut scrapes,
+        } = inputs;
         let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot await SIGINT")?;
         let mut batch = Vec::new();
@@ -200,18 +235,22 @@ impl Agent {
                     anyhow::bail!("a task of the agent ended");
                 }
                 Some(query) = queries.recv() => self.answer(query),
+                Some(scrape) = scrapes.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = scrape.send(self.reporting.sample(&self.programmer));
+                }
                 Ok(()) = devices.changed() => {
-                    self.devices = Some(devices.borrow_and_update().clone());
-                    self.attach();
+                    let devices = devices.borrow_and_update().clone();
+                    self.look(devices).await;
                 }
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.retry_at = None;
                     self.attach();
-                    self.program();
+                    self.program().await;
                 }
                 count = events.recv_many(&mut batch, BATCH_MAX) => {
                     if count > 0 {
-                        self.handle(&mut batch);
+                        self.handle(&mut batch).await;
                     }
                 }
             }
@@ -220,17 +259,55 @@ impl Agent {
         Ok(())
     }
 
+    /// Takes in how the node is connected: programs go on its devices, and its addresses are part
+    /// of what is programmed.
+    async fn look(&mut self, devices: Snapshot) {
+        let uplinks = devices.uplinks.iter().map(|found| model::Uplink {
+            ifindex: found.ifindex,
+            addrs: found.addrs.clone(),
+        });
+        let uplinks: Vec<model::Uplink> = uplinks.collect();
+        let mut batch = Vec::new();
+        let before = self.devices.as_ref();
+        if before.is_none_or(|before| before.local_addrs != devices.local_addrs) {
+            batch.push(Event::LocalAddrs(devices.local_addrs.clone()));
+        }
+        if before.is_none_or(|before| before.uplinks != devices.uplinks) {
+            batch.push(Event::Uplinks(uplinks));
+        }
+        self.devices = Some(devices);
+        self.attach();
+        if !batch.is_empty() {
+            self.handle(&mut batch).await;
+        }
+    }
+
     /// Takes in what happened and programs what follows from it, once for the whole batch.
-    fn handle(&mut self, batch: &mut Vec<Event>) {
+    async fn handle(&mut self, batch: &mut Vec<Event>) {
+        self.reporting.arrived(batch);
         for event in batch.drain(..) {
             self.programmer.cluster.handle(event);
         }
+        self.reporting.taken(&self.programmer);
         self.tell_facts();
-        self.program();
+        self.program().await;
     }
 
-    fn program(&mut self) {
-        if !self.programmer.pass() {
+    async fn program(&mut self) {
+        let began = Instant::now();
+        let extent = if self.programmer.has_begun() {
+            Extent::Partial
+        } else {
+            Extent::Full
+        };
+        let triggers = self.programmer.cluster.take_triggers();
+        let done = self.programmer.pass();
+        if self.programmer.has_begun() {
+            self.reporting
+                .passed(done, extent, began.elapsed(), &triggers);
+            self.reporting.listen(&self.programmer).await;
+        }
+        if !done {
             self.retry(RETRY);
         } else if let Some(wait) = self.programmer.again_in() {
             self.retry(wait);
@@ -246,7 +323,7 @@ impl Agent {
         });
     }
 
-    /// Makes the pods' devices, and those that may be, the ones with our programs.
+    /// Makes the pods' devices, those that may be, and uplinks the ones with our programs.
     fn attach(&mut self) {
         let Some(devices) = &self.devices else {
             return;
@@ -283,15 +360,7 @@ impl Agent {
     }
 
     fn wanted(&self, devices: &Snapshot) -> Result<Vec<Device>, links::Error> {
-        let mut wanted: Vec<Device> = devices
-            .endpoints
-            .iter()
-            .filter(|found| matches!(found.kind, EndpointKind::Pod { .. } | EndpointKind::Pending))
-            .map(|found| Device {
-                ifindex: found.ifindex,
-                ifname: found.ifname.to_string(),
-            })
-            .collect();
+        let mut wanted = devices.wanted();
         if !devices.complete {
             // What seems to be no pod's may turn out to be one.
             for attached in self.attachments.list()? {

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     attach::{netlink, sockets::UdpSockets},
-    compile::Compiler,
+    compile::{Compiler, Settings},
     model::{Cluster, Diagnostic},
     observe::{NameFile, names, rename, snapshot::Apply},
     plan::{Changes, FamilyOp, FamilyState, MapState, Op, plan},
@@ -56,11 +56,12 @@ impl Programmer {
         cluster: Cluster,
         tables: BpfTables,
         names: NameFile,
+        settings: Settings,
     ) -> anyhow::Result<Self> {
         let actual = tables.dump()?;
         let sockets = UdpSockets::open().context("cannot look at this node's sockets")?;
         Ok(Self {
-            compiler: Compiler::restore(&actual),
+            compiler: Compiler::restore(&actual, settings),
             cluster,
             tables,
             actual,
@@ -300,6 +301,10 @@ fn service_of<F: Family>(op: &FamilyOp<F>) -> Option<u32> {
     match op {
         FamilyOp::Backend { value, .. } => value.map(|backend| backend.service),
         FamilyOp::Frontend { value, .. } => value.map(|frontend| frontend.service),
-        FamilyOp::Vip { .. } => None,
+        FamilyOp::Source { key, .. } => Some(key.service),
+        FamilyOp::Range { .. }
+        | FamilyOp::Node { .. }
+        | FamilyOp::Uplink { .. }
+        | FamilyOp::Address { .. } => None,
     }
 }

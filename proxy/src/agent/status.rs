@@ -83,6 +83,7 @@ impl Agent {
             .programmer
             .diagnostics()
             .into_iter()
+            .chain(self.reporting.diagnostics())
             .map(Problem::from)
             .collect();
         for (device, reason) in &self.unattached {

@@ -18,6 +18,7 @@ use rustix::{
 use super::programmer::Programmer;
 use crate::{
     attach::testing::Namespace,
+    compile::Settings,
     model::{
         Kind, Protocol,
         testing::{
@@ -48,7 +49,7 @@ fn programmer(pins: &ScratchPins) -> Programmer {
     let mut cluster = synced_cluster();
     let ports = vec![port("", Protocol::Udp, 53)];
     apply_service(&mut cluster, "web", service(&["10.96.0.1"], ports));
-    let mut programmer = Programmer::new(cluster, tables, names).unwrap();
+    let mut programmer = Programmer::new(cluster, tables, names, Settings::default()).unwrap();
     serve(&mut programmer);
     programmer
 }
