@@ -23,7 +23,7 @@ use crate::{
 #[command(after_help = "Example:
   $ switchboard dump frontends backends
   frontend 10.96.0.10:80/tcp service=1 backends=1-2 name=default/echo:http
-  backend 1 10.1.0.9:8080/tcp active service=1 name=default/echo:http
+  backend 1 10.1.0.9:8080/tcp active service=1 here name=default/echo:http
   backend 2 10.1.1.9:8080/tcp active service=1 name=default/echo:http")]
 pub(super) struct Args {
     /// Which tables; all of them without any
@@ -38,9 +38,14 @@ pub(super) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum TableName {
     Frontends,
-    Vips,
+    Sources,
+    Addresses,
+    Ranges,
+    Nodes,
+    Uplinks,
     Slots,
     Backends,
+    Affinities,
     Flows,
     Fragments,
     Sockets,
@@ -99,9 +104,18 @@ impl TableName {
         let (v4, v6) = (&kernel.v4, &kernel.v6);
         Ok(match self {
             Self::Frontends => dump::frontends(maps),
-            Self::Vips => dump::vips(maps),
+            Self::Sources => dump::sources(maps),
+            Self::Addresses => dump::addresses(maps),
+            Self::Ranges => dump::ranges(maps),
+            Self::Nodes => dump::nodes(maps),
+            Self::Uplinks => dump::uplinks(maps),
             Self::Slots => dump::slots(maps),
             Self::Backends => dump::backends(maps),
+            Self::Affinities => {
+                let now_s = now_s();
+                let v4 = affinities(v4, now_s)?.into_iter();
+                dump::sorted(v4.chain(affinities(v6, now_s)?))
+            }
             Self::Flows => {
                 let now_s = now_s();
                 dump::sorted(flows(v4, now_s)?.into_iter().chain(flows(v6, now_s)?))
@@ -118,6 +132,14 @@ impl TableName {
             }
         })
     }
+}
+
+fn affinities<F: FamilyTables>(maps: &FamilyMaps<F>, now_s: u32) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    maps.affinities
+        .for_each(|key, affinity| rows.push(Row::affinity(key, affinity, now_s)))
+        .context("read the affinities")?;
+    Ok(rows)
 }
 
 fn flows<F: FamilyTables>(maps: &FamilyMaps<F>, now_s: u32) -> anyhow::Result<Vec<Row>> {

@@ -124,10 +124,10 @@ mod tests {
     fn services_are_listed_by_the_names_that_were_left() {
         let Some(node) = Node::new() else { return };
         expect![[r#"
-            NAMESPACE   NAME    PORT     PROTOCOL   TYPE     FRONTEND          BACKENDS
-            default     echo    http     tcp        <none>   10.96.0.10:80     2
-            default     echo    http     tcp        <none>   [fd00:96::a]:80   1
-            default     empty   <none>   tcp        <none>   10.96.0.9:80      0 (reject)
+            NAMESPACE   NAME    PORT     PROTOCOL   KIND        FRONTEND          BACKENDS
+            default     echo    http     tcp        ClusterIP   10.96.0.10:80     2
+            default     echo    http     tcp        ClusterIP   [fd00:96::a]:80   1
+            default     empty   <none>   tcp        ClusterIP   10.96.0.9:80      0 (reject)
         "#]]
         .assert_eq(&node.read(&["service", "list"]));
         expect![[r#"
@@ -136,7 +136,7 @@ mod tests {
             Type:       <none>
             Port:       <none> tcp
             Id:         2
-            Frontend:   10.96.0.9:80 (reject)
+            Frontend:   10.96.0.9:80 ClusterIP (reject)
         "#]]
         .assert_eq(&node.read(&["service", "get", "empty"]));
     }
@@ -146,11 +146,11 @@ mod tests {
         let Some(node) = Node::new() else { return };
         std::fs::remove_file(node.run_dir.path().join("names.json")).unwrap();
         expect![[r#"
-            NAMESPACE   NAME     PORT     PROTOCOL   TYPE     FRONTEND          BACKENDS
-            <none>      <id 1>   <none>   tcp        <none>   10.96.0.10:80     2
-            <none>      <id 1>   <none>   tcp        <none>   [fd00:96::a]:80   1
-            <none>      <id 2>   <none>   tcp        <none>   10.96.0.9:80      0 (reject)
-            <none>      <id 3>   <none>   tcp        <none>   10.96.0.10:443    0 (drop)
+            NAMESPACE   NAME     PORT     PROTOCOL   KIND        FRONTEND          BACKENDS
+            <none>      <id 1>   <none>   tcp        ClusterIP   10.96.0.10:80     2
+            <none>      <id 1>   <none>   tcp        ClusterIP   [fd00:96::a]:80   1
+            <none>      <id 2>   <none>   tcp        ClusterIP   10.96.0.9:80      0 (reject)
+            <none>      <id 3>   <none>   tcp        ClusterIP   10.96.0.10:443    0 (drop)
         "#]]
         .assert_eq(&node.read(&["service", "list"]));
         assert!(node.run(&["service", "get", "echo"]).ending.is_err());
@@ -171,7 +171,7 @@ mod tests {
         expect![[r#"
             1. the packet is taken to meet the node at pod
             2. a pod's TCP is decided over when its socket connects, or else by from_pod
-            3. 10.96.0.10:80/tcp is frontend default/echo:http
+            3. 10.96.0.10:80/tcp is frontend default/echo:http (ClusterIP)
             4. one of 2 is drawn, the source is kept
 
             Outcome:   translate
@@ -181,9 +181,8 @@ mod tests {
             Backend:   10.1.1.9:8080
         "#]]
         .assert_eq(&node.read(&ask("pod")));
-        let error = node.run(&ask("wire")).ending.unwrap_err();
-        expect!["only a running agent knows which backends of 10.96.0.10:80/tcp are on this node"]
-            .assert_eq(&error.to_string());
+        let wire = node.read(&ask("wire"));
+        assert!(wire.contains("\nSource:    mixed\n"), "{wire}");
     }
 
     #[test]
@@ -192,7 +191,7 @@ mod tests {
         let ran = node.run(&["status"]);
         assert_eq!(ran.ending.unwrap(), Ending::NoAgent);
         assert!(
-            ran.out.contains("\nFRONTENDS4   3      16\n"),
+            ran.out.contains("\nFRONTENDS4    3      16\n"),
             "{}",
             ran.out
         );
@@ -206,14 +205,14 @@ mod tests {
             frontend 10.96.0.10:80/tcp service=1 backends=1-2 name=default/echo:http
             frontend 10.96.0.10:443/tcp service=3 drop
             frontend [fd00:96::a]:80/tcp service=1 backends=1 name=default/echo:http
-            vip 10.96.0.9
-            vip 10.96.0.10
-            vip fd00:96::a
+            address 10.96.0.9 frontend,cluster-ip
+            address 10.96.0.10 frontend,cluster-ip
+            address fd00:96::a frontend,cluster-ip
             slot 4 backend=2
             slot 5 backend=1
             slot 6 backend=1
-            backend 1 10.1.0.9:8080/tcp active service=1 name=default/echo:http
-            backend 1 [fd00:10:1::9]:8080/tcp active service=1 name=default/echo:http
+            backend 1 10.1.0.9:8080/tcp active service=1 here name=default/echo:http
+            backend 1 [fd00:10:1::9]:8080/tcp active service=1 here name=default/echo:http
             backend 2 10.1.1.9:8080/tcp active service=1 name=default/echo:http
             backend 3 10.1.1.7:8080/tcp terminating service=1 name=default/echo:http
         "#]]

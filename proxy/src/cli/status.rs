@@ -343,6 +343,6 @@ mod tests {
         let dir = dir.path().to_str().unwrap();
         let ran = run(&["status", "--run-dir", dir, "--pin-dir", dir]);
         let error = format!("{:#}", ran.ending.unwrap_err()).replace(dir, "DIR");
-        expect!["no agent answers in DIR: cannot open the map at DIR/maps/frontends4_v1: No such file or directory (os error 2); has an agent run here, and are you root?"].assert_eq(&error);
+        expect!["no agent answers in DIR: cannot open the map at DIR/maps/frontends4_v2: No such file or directory (os error 2); has an agent run here, and are you root?"].assert_eq(&error);
     }
 }

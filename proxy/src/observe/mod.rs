@@ -20,4 +20,5 @@ pub use query::Query;
 pub use row::Row;
 pub(crate) use server::{Failure, QuestionWords};
 pub use server::{SOCKET_NAME, Server, ServerError};
+pub use simulate::Simulation;
 pub use world::{World, names};

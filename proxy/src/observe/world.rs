@@ -1,7 +1,7 @@
 //! What is known when a question comes: the tables, and names for them if there is a model.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -9,7 +9,7 @@ use std::{
 use super::{Names, PortName};
 use crate::{
     compile::{Compiler, ServicePortState},
-    model::{Cluster, Endpoint, ObjectKey, Pod, ServiceType},
+    model::{Cluster, Endpoint, ObjectKey, Pod, Service},
     plan::MapState,
 };
 
@@ -55,14 +55,9 @@ impl<'a> World<'a> {
         self.names.get(&service)
     }
 
-    /// The type of the Service that a service id belongs to, as Kubernetes writes it.
-    pub fn service_type(&self, service: u32) -> Option<&'static str> {
-        let service = self.cluster?.service(&self.name(service)?.service)?;
-        Some(match service.service_type {
-            ServiceType::ClusterIp => "ClusterIP",
-            ServiceType::NodePort => "NodePort",
-            ServiceType::LoadBalancer => "LoadBalancer",
-        })
+    /// The Service that a service id belongs to.
+    pub fn service(&self, id: u32) -> Option<&'a Service> {
+        self.cluster?.service(&self.name(id)?.service)
     }
 
     /// The pod of this node that has this address.
@@ -72,9 +67,14 @@ impl<'a> World<'a> {
             .map(|(key, _)| key)
     }
 
-    /// Whether the address is the node's own.
+    /// Whether the address is the node's own: one that it has, or that of a pod on its network, which
+    /// is known without a Node object, and in the family that it does not tell.
     pub fn is_node_addr(&self, addr: IpAddr) -> bool {
-        self.node_addrs().any(|own| *own == addr)
+        let own = self.cluster.map_or(&[][..], Cluster::local_addrs);
+        let mut on_host = self.pods().filter(|(_, pod)| pod.host_network);
+        addr.is_loopback()
+            || own.contains(&addr)
+            || on_host.any(|(_, pod)| pod.addrs.contains(&addr))
     }
 
     /// On which nodes the endpoints of a service port are; `proto` is its protocol's number.
@@ -83,28 +83,6 @@ impl<'a> World<'a> {
         endpoints
             .filter_map(|(addr, endpoint)| Some((addr, endpoint.node.clone()?)))
             .collect()
-    }
-
-    /// The backends of a service port that are on this node: its slices say so, or the address is
-    /// the node's own or a pod's of this node. `None` if nobody knows.
-    pub fn is_here(&self, service: u32, proto: u32) -> Option<impl Fn(SocketAddr) -> bool> {
-        let name = self.cluster?.node_name();
-        let nodes = self.endpoint_nodes(service, proto);
-        let pods = self.local_pods().flat_map(|(_, pod)| &pod.addrs);
-        let known: BTreeSet<IpAddr> = self.node_addrs().chain(pods).copied().collect();
-        Some(move |backend: SocketAddr| {
-            known.contains(&backend.ip()) || nodes.get(&backend).is_some_and(|node| **node == *name)
-        })
-    }
-
-    /// The addresses of the Node object, and of the pods on the host's network: those are known
-    /// without a Node object, and in the family that it does not tell.
-    fn node_addrs(&self) -> impl Iterator<Item = &'a IpAddr> {
-        let node = self.cluster.and_then(Cluster::node);
-        let on_host = self.pods().filter(|(_, pod)| pod.host_network);
-        node.into_iter()
-            .flat_map(|node| &node.addrs)
-            .chain(on_host.flat_map(|(_, pod)| &pod.addrs))
     }
 
     /// The pods of this node that are behind a device.

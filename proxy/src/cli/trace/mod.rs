@@ -13,8 +13,8 @@ use super::{
     pinned::{self, Pinned},
 };
 use crate::{
-    compile::Compiler,
-    config::{ConfigFile, canonical_node_name},
+    compile::{Compiler, Settings},
+    config::{ConfigFile, Proxy, canonical_node_name},
     model::{Cluster, Diagnostic},
     observe::{
         QuestionWords, World,
@@ -51,7 +51,8 @@ pub(super) struct Args {
     /// The node to answer for, with --manifests
     #[arg(long, value_name = "NAME", requires = "manifests")]
     node: Option<String>,
-    /// The agent's configuration file; it may name the node
+    /// The agent's configuration file, or kube-proxy's: it settles where node ports are served, who
+    /// counts as a pod, and may name the node
     #[arg(long, value_name = "FILE", requires = "manifests")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -82,14 +83,22 @@ fn offline(
     question: &Question,
     streams: &mut Streams<'_>,
 ) -> anyhow::Result<Answer> {
-    let node = node_name(args, streams)?;
+    let config = match &args.config {
+        Some(path) => ConfigFile::read(path)?,
+        None => ConfigFile::default(),
+    };
+    for note in &config.notes {
+        writeln!(streams.err, "{note}")?;
+    }
+    let node = node_name(args, &config)?;
+    let proxy = Proxy::new(&config.settings.proxy)?;
     let events = directory::load(dir, &node)
         .with_context(|| format!("read the objects in {}", dir.display()))?;
     let mut cluster = Cluster::new(node);
     for event in events {
         cluster.handle(event);
     }
-    let mut compiler = Compiler::new();
+    let mut compiler = Compiler::new(Settings::new(&proxy));
     let dirty = cluster.take_dirty();
     compiler.compile(&cluster, &dirty, 0);
     for Diagnostic { object, reason } in cluster.diagnostics().chain(compiler.diagnostics()) {
@@ -99,15 +108,8 @@ fn offline(
     Ok(answer(question, &world)?)
 }
 
-fn node_name(args: &Args, streams: &mut Streams<'_>) -> anyhow::Result<String> {
-    let file = match &args.config {
-        Some(path) => ConfigFile::read(path)?,
-        None => ConfigFile::default(),
-    };
-    for note in &file.notes {
-        writeln!(streams.err, "{note}")?;
-    }
-    let name = args.node.as_ref().or(file.settings.node_name.as_ref());
+fn node_name(args: &Args, config: &ConfigFile) -> anyhow::Result<String> {
+    let name = args.node.as_ref().or(config.settings.node_name.as_ref());
     match name.map(|name| canonical_node_name(name)) {
         Some(name) if !name.is_empty() => Ok(name),
         _ => bail!("which node? say --node NAME"),

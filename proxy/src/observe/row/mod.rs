@@ -2,32 +2,47 @@
 //!
 //! The line is what scenarios expect and `switchboard dump` prints: lower case, the key first.
 
+mod convert;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use proxy_datapath::{
-    family::{Family, Port, proto},
-    flow,
-    frontend::backend,
-    socket::TO_BACKEND,
-    tables::{
-        Backend, Flow, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey, SocketKey,
-        SocketPeer, port_of, proto_of,
-    },
+    family::{Port, proto},
+    frontend::{KIND_SHIFT, backend, kind},
 };
 use serde::Serialize;
 
-use crate::{model::Protocol, plan::MapState, tables};
+use crate::model::Protocol;
 
 /// One entry of one table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "table", rename_all = "camelCase")]
 pub enum Row {
     Frontend(FrontendRow),
-    Vip { address: IpAddr },
-    Slot { index: u32, backend: u32 },
+    Source {
+        service: u32,
+        range: IpNet,
+        name: Option<String>,
+    },
+    Address {
+        address: IpAddr,
+        flags: Vec<&'static str>,
+    },
+    Range {
+        index: u32,
+        purpose: &'static str,
+        range: IpNet,
+    },
+    Node(NodeRow),
+    Uplink(UplinkRow),
+    Slot {
+        index: u32,
+        backend: u32,
+    },
     Backend(BackendRow),
+    Affinity(AffinityRow),
     Flow(FlowRow),
     Fragment(FragmentRow),
     Socket(SocketRow),
@@ -35,15 +50,33 @@ pub enum Row {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FrontendRow {
+    /// Unspecified for a node port, which every address has that serves node ports.
     pub address: SocketAddr,
     pub protocol: String,
     pub service: u32,
+    /// `ClusterIP`, `NodePort`, `ExternalIP` or `LoadBalancer`.
+    pub kind: &'static str,
+    /// For clients in the cluster.
+    #[serde(flatten)]
+    pub set: SetRow,
+    /// For everybody else, where that differs.
+    pub wire: Option<SetRow>,
+    /// How long a client stays with its backend.
+    pub affinity_s: Option<u32>,
+    /// `local`, `wire-local`, `ranges` and `maglev`.
+    pub flags: Vec<&'static str>,
+    pub name: Option<String>,
+}
+
+/// What new flows choose from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct SetRow {
     /// Backend ids, ascending.
     pub backends: Vec<u32>,
     /// `reject` or `drop`, without backends.
     pub refuses: Option<&'static str>,
-    pub name: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,6 +86,38 @@ pub struct BackendRow {
     pub protocol: String,
     pub state: &'static str,
     pub service: u32,
+    /// Whether it is on this node.
+    pub here: bool,
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRow {
+    /// The primary address, if the node has one.
+    pub address: Option<IpAddr>,
+    /// `4` or `6`.
+    pub family: u8,
+    /// First and last of each run of ports for masquerading.
+    pub snat_ports: Vec<(u32, u32)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct UplinkRow {
+    pub ifindex: u32,
+    /// `4` or `6`.
+    pub family: u8,
+    /// What masqueraded packets leave with, if it has an address.
+    pub address: Option<IpAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AffinityRow {
+    pub client: IpAddr,
+    pub service: u32,
+    pub backend: u32,
+    pub idle_s: u32,
     pub name: Option<String>,
 }
 
@@ -101,115 +166,23 @@ pub struct CounterRow {
     pub packets: u64,
 }
 
-// === impl Row ===
+pub(super) fn socket_addr(addr: impl Into<IpAddr>, port: Port) -> SocketAddr {
+    SocketAddr::new(addr.into(), port.host())
+}
 
-impl Row {
-    pub(super) fn frontend<F: Family>(
-        key: &FrontendKey<F>,
-        value: &Frontend,
-        maps: &MapState,
-    ) -> Self {
-        let range = value.base..value.base.saturating_add(value.count);
-        let mut backends: Vec<u32> = maps.slots.range(range).map(|(_, &id)| id).collect();
-        backends.sort_unstable();
-        let refuses = (value.count == 0).then(|| {
-            let local = value.flags & proxy_datapath::frontend::NO_LOCAL_BACKEND != 0;
-            if local { "drop" } else { "reject" }
-        });
-        Self::Frontend(FrontendRow {
-            address: socket_addr(key.addr, key.port()),
-            protocol: protocol(key.proto()),
-            service: value.service,
-            backends,
-            refuses,
-            name: None,
-        })
-    }
-
-    pub(super) fn backend<F: Family>(id: u32, value: &Backend<F>) -> Self {
-        Self::Backend(BackendRow {
-            id,
-            address: socket_addr(value.addr, value.port()),
-            protocol: protocol(value.proto()),
-            state: state_name(value.state),
-            service: value.service,
-            name: None,
-        })
-    }
-
-    /// `now_s` is the monotonic clock that the programs read.
-    pub fn flow<F: Family>(key: &FlowKey<F>, value: &Flow<F>, now_s: u32) -> Self {
-        const FLAGS: [(u32, &str); 4] = [
-            (flow::FORWARD, "forward"),
-            (flow::REVERSE, "reverse"),
-            (flow::HAIRPIN, "hairpin"),
-            (flow::CLOSING, "closing"),
-        ];
-        Self::Flow(FlowRow {
-            source: socket_addr(key.source, key.ports.source()),
-            destination: socket_addr(key.destination, key.ports.destination()),
-            protocol: protocol(key.proto),
-            new_source: socket_addr(value.source, value.ports.source()),
-            new_destination: socket_addr(value.destination, value.ports.destination()),
-            flags: FLAGS
-                .iter()
-                .filter(|flag| value.flags & flag.0 != 0)
-                .map(|flag| flag.1)
-                .collect(),
-            backend: value.backend,
-            idle_s: now_s.saturating_sub(value.last_seen_s),
-        })
-    }
-
-    pub fn fragment<F: Family>(key: &FragmentKey<F>, value: &Fragment) -> Self {
-        Self::Fragment(FragmentRow {
-            source: key.source.into(),
-            destination: key.destination.into(),
-            protocol: protocol(key.proto),
-            id: if F::NUMBER == 4 {
-                u32::from(u16::from_be(key.id as u16))
-            } else {
-                key.id.to_be()
-            },
-            source_port: value.ports.source().host(),
-            destination_port: value.ports.destination().host(),
-            covered: value.covered,
-        })
-    }
-
-    pub fn socket<F: Family>(key: &SocketKey<F>, value: &SocketPeer<F>) -> Self {
-        Self::Socket(SocketRow {
-            cookie: u64::from(key.cookie[0]) | u64::from(key.cookie[1]) << 32,
-            address: socket_addr(key.addr, port_of(key.port_proto)),
-            protocol: protocol(proto_of(key.port_proto)),
-            to_backend: key.port_proto & TO_BACKEND != 0,
-            peer: socket_addr(value.addr, port_of(value.port_proto)),
-            backend: value.backend,
-        })
-    }
-
-    pub const fn counter(counter: tables::Counter) -> Self {
-        Self::Counter(CounterRow {
-            direction: counter.direction.name(),
-            verdict: counter.verdict.name(),
-            packets: counter.packets,
-        })
-    }
-
-    /// Adds the name that belongs to the row's service id.
-    #[must_use]
-    pub fn named(mut self, lookup_name: impl Fn(u32) -> Option<String>) -> Self {
-        match &mut self {
-            Self::Frontend(row) => row.name = lookup_name(row.service),
-            Self::Backend(row) => row.name = lookup_name(row.service),
-            _ => {}
-        }
-        self
+/// A frontend's kind, as Kubernetes would write it.
+pub(super) const fn kind_name(flags: u32) -> &'static str {
+    match flags >> KIND_SHIFT {
+        kind::NODE_PORT => "NodePort",
+        kind::EXTERNAL_IP => "ExternalIP",
+        kind::LOAD_BALANCER => "LoadBalancer",
+        _ => "ClusterIP",
     }
 }
 
-pub(super) fn socket_addr(addr: impl Into<IpAddr>, port: Port) -> SocketAddr {
-    SocketAddr::new(addr.into(), port.host())
+/// Whole seconds of a time in the programs' unit, 2^30 ns.
+pub(super) fn seconds(ticks: u32) -> u32 {
+    ((u64::from(ticks) << 30) / 1_000_000_000) as u32
 }
 
 pub(super) const fn state_name(state: u32) -> &'static str {

@@ -5,11 +5,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use expect_test::{Expect, expect};
 use proxy_datapath::{
     family::{Ipv4, Ipv6, Ports},
-    tables::port_proto,
-    verdict::{Direction, DropReason},
+    flow,
+    socket::TO_BACKEND,
+    tables::{
+        Affinity, AffinityKey, Flow, FlowKey, Fragment, FragmentKey, SocketKey, SocketPeer,
+        port_proto,
+    },
+    verdict::{Direction, DropReason, Verdict},
 };
 
 use super::*;
+use crate::{
+    observe::{dump, testing},
+    tables,
+};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
@@ -132,7 +141,7 @@ fn a_fragment_names_its_datagram() {
 fn a_counter_has_names() {
     let counter = tables::Counter {
         direction: Direction::FromPod,
-        verdict: proxy_datapath::verdict::Verdict::Drop(DropReason::FragmentTiny),
+        verdict: Verdict::Drop(DropReason::FragmentTiny),
         packets: 3,
     };
     check(
@@ -146,5 +155,69 @@ fn a_counter_has_names() {
           "packets": 3
         }
     "#]],
+    );
+}
+
+#[test]
+fn a_frontend_says_what_the_wire_gets_where_that_differs() {
+    let rows = dump::frontends(&testing::exposed_maps());
+    let [node_port, _, _, balanced, ..] = &rows[..] else {
+        panic!("{rows:?}")
+    };
+    check(
+        node_port,
+        "frontend 0.0.0.0:30080/tcp service=1 kind=NodePort backends=1-2 wire=1 affinity=10800s wire-local",
+        &expect![[r#"
+            {
+              "table": "frontend",
+              "address": "0.0.0.0:30080",
+              "protocol": "tcp",
+              "service": 1,
+              "kind": "NodePort",
+              "backends": [
+                1,
+                2
+              ],
+              "refuses": null,
+              "wire": {
+                "backends": [
+                  1
+                ],
+                "refuses": null
+              },
+              "affinityS": 10800,
+              "flags": [
+                "wire-local"
+              ],
+              "name": null
+            }
+        "#]],
+    );
+    expect!["frontend 10.96.0.10:443/tcp service=3 drop"].assert_eq(&balanced.to_string());
+}
+
+#[test]
+fn an_affinity_is_a_client_of_a_service_port() {
+    let key = AffinityKey::<Ipv4> {
+        client: CLIENT.into(),
+        service: 3,
+    };
+    let affinity = Affinity {
+        backend: 7,
+        used_s: 90,
+    };
+    check(
+        &Row::affinity(&key, &affinity, 100),
+        "affinity 10.1.0.5 service=3 backend=7 idle=10s",
+        &expect![[r#"
+            {
+              "table": "affinity",
+              "client": "10.1.0.5",
+              "service": 3,
+              "backend": 7,
+              "idleS": 10,
+              "name": null
+            }
+        "#]],
     );
 }

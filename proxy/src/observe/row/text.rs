@@ -2,15 +2,36 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{BackendRow, CounterRow, FlowRow, FragmentRow, FrontendRow, Row, SocketRow};
+use super::{
+    AffinityRow, BackendRow, CounterRow, FlowRow, FragmentRow, FrontendRow, NodeRow, Row, SetRow,
+    SocketRow, UplinkRow,
+};
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Frontend(row) => row.fmt(f),
-            Self::Vip { address } => write!(f, "vip {address}"),
+            Self::Source {
+                service,
+                range,
+                name,
+            } => {
+                write!(f, "source service={service} {range}")?;
+                write_name(f, name.as_deref())
+            }
+            Self::Address { address, flags } => {
+                write!(f, "address {address} {}", flags.join(","))
+            }
+            Self::Range {
+                index,
+                purpose,
+                range,
+            } => write!(f, "range {index} {purpose} {range}"),
+            Self::Node(row) => row.fmt(f),
+            Self::Uplink(row) => row.fmt(f),
             Self::Slot { index, backend } => write!(f, "slot {index} backend={backend}"),
             Self::Backend(row) => row.fmt(f),
+            Self::Affinity(row) => row.fmt(f),
             Self::Flow(row) => row.fmt(f),
             Self::Fragment(row) => row.fmt(f),
             Self::Socket(row) => row.fmt(f),
@@ -21,14 +42,36 @@ impl Display for Row {
 
 impl Display for FrontendRow {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(
-            f,
-            "frontend {}/{} service={} ",
-            self.address, self.protocol, self.service
-        )?;
-        match self.refuses {
-            Some(how) => f.write_str(how)?,
-            None => write!(f, "backends={}", ranges(&self.backends))?,
+        let Self {
+            address,
+            protocol,
+            service,
+            kind,
+            set,
+            ..
+        } = self;
+        write!(f, "frontend {address}/{protocol} service={service}")?;
+        if *kind != "ClusterIP" {
+            write!(f, " kind={kind}")?;
+        }
+        match set {
+            SetRow {
+                refuses: Some(how), ..
+            } => write!(f, " {how}")?,
+            SetRow { backends, .. } => write!(f, " backends={}", ranges(backends))?,
+        }
+        match &self.wire {
+            Some(SetRow {
+                refuses: Some(how), ..
+            }) => write!(f, " wire={how}")?,
+            Some(SetRow { backends, .. }) => write!(f, " wire={}", ranges(backends))?,
+            None => {}
+        }
+        if let Some(seconds) = self.affinity_s {
+            write!(f, " affinity={seconds}s")?;
+        }
+        for flag in &self.flags {
+            write!(f, " {flag}")?;
         }
         write_name(f, self.name.as_deref())
     }
@@ -48,7 +91,52 @@ impl Display for BackendRow {
             f,
             "backend {id} {address}/{protocol} {state} service={service}"
         )?;
+        if self.here {
+            f.write_str(" here")?;
+        }
         write_name(f, self.name.as_deref())
+    }
+}
+
+impl Display for NodeRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "node ipv{} ", self.family)?;
+        match self.address {
+            Some(address) => write!(f, "{address}")?,
+            None => f.write_str("none")?,
+        }
+        for (index, (first, last)) in self.snat_ports.iter().enumerate() {
+            let before = if index == 0 { " ports=" } else { "," };
+            write!(f, "{before}{first}-{last}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for UplinkRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "uplink {} ipv{} ", self.ifindex, self.family)?;
+        match self.address {
+            Some(address) => write!(f, "{address}"),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+impl Display for AffinityRow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self {
+            client,
+            service,
+            backend,
+            idle_s,
+            name,
+        } = self;
+        write!(
+            f,
+            "affinity {client} service={service} backend={backend} idle={idle_s}s"
+        )?;
+        write_name(f, name.as_deref())
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use proxy_datapath::tables::Frontend;
+use proxy_datapath::{
+    frontend::{KIND_SHIFT, kind},
+    tables::Frontend,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::observe::World;
@@ -45,6 +48,10 @@ pub struct FrontendName {
 pub enum FrontendKind {
     #[serde(rename = "ClusterIP")]
     ClusterIp,
+    NodePort,
+    #[serde(rename = "ExternalIP")]
+    ExternalIp,
+    LoadBalancer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,7 +89,7 @@ impl FrontendName {
             namespace: name.map(|name| name.service.namespace.to_string()),
             name: name.map(|name| name.service.name.to_string()),
             port: name.map(|name| name.port.to_string()),
-            kind: FrontendKind::ClusterIp,
+            kind: FrontendKind::of(frontend),
         }
     }
 }
@@ -96,9 +103,29 @@ impl fmt::Display for FrontendName {
         if let Some(port) = self.port.as_deref().filter(|port| !port.is_empty()) {
             write!(f, ":{port}")?;
         }
-        f.write_str(match self.kind {
-            FrontendKind::ClusterIp => " (ClusterIP)",
-        })
+        write!(f, " ({})", self.kind.name())
+    }
+}
+
+// === impl FrontendKind ===
+
+impl FrontendKind {
+    const fn of(frontend: &Frontend) -> Self {
+        match frontend.flags >> KIND_SHIFT {
+            kind::NODE_PORT => Self::NodePort,
+            kind::EXTERNAL_IP => Self::ExternalIp,
+            kind::LOAD_BALANCER => Self::LoadBalancer,
+            _ => Self::ClusterIp,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::ExternalIp => "ExternalIP",
+            Self::LoadBalancer => "LoadBalancer",
+        }
     }
 }
 

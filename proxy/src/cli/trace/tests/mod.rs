@@ -1,5 +1,7 @@
-//! The contract of `trace`: each case asks about `cluster.yaml` and states the whole answer.
+//! The contract of `trace`: each case asks about `cluster.yaml`, beside which `exposed.yaml` is, and
+//! states the whole answer.
 
+mod exposed;
 mod text;
 
 use std::{fs, path::Path};
@@ -11,6 +13,7 @@ use super::*;
 use crate::cli::testing::{Ran, run};
 
 const CLUSTER: &str = include_str!("../cluster.yaml");
+const EXPOSED: &str = include_str!("../exposed.yaml");
 
 const ECHO: &str = "default/echo:http (ClusterIP)";
 const ECHO_BACKENDS: &str = "10.1.1.9:8080 10.1.2.9:8080";
@@ -38,16 +41,18 @@ fn trace(dir: &Path, words: &[&str]) -> Ran {
     run(&base.iter().chain(words).copied().collect::<Vec<_>>())
 }
 
+/// The arguments for FROM TO [AT].
+fn question_words(question: &str) -> Vec<&str> {
+    let flags = ["--from", "--to", "--at"];
+    let pairs = flags.into_iter().zip(question.split(' '));
+    pairs.flat_map(|(flag, word)| [flag, word]).collect()
+}
+
 /// `question` is FROM TO [AT], `answer` the outcome, frontend, backends, source and reason.
 #[track_caller]
 fn check(question: &str, answer: [&str; 5]) {
-    let dir = directory(&[("cluster.yaml", CLUSTER)]);
-    let mut words = vec!["--from"];
-    for (word, flag) in question.split(' ').zip(["--to", "--at", ""]) {
-        words.extend([word, flag]);
-    }
-    words.pop();
-    let ran = trace(dir.path(), &words);
+    let dir = directory(&[("cluster.yaml", CLUSTER), ("exposed.yaml", EXPOSED)]);
+    let ran = trace(dir.path(), &question_words(question));
     assert_eq!(ran.ending.unwrap(), Ending::Done);
     assert_eq!(ran.err, "");
     let found: Answer = serde_json::from_str(&ran.out).unwrap();
@@ -248,13 +253,37 @@ fn local_policy_without_a_local_backend_drops(#[case] question: &str) {
 #[rstest]
 #[case::another_port("10.1.1.5 10.96.0.10:81/tcp")]
 #[case::another_protocol("10.1.1.5 10.96.0.10:80/udp")]
-#[case::another_address("10.1.1.5 192.0.2.1:80/tcp")]
+#[case::of_the_host("10.0.0.1 10.96.0.10:81/tcp")]
+#[case::of_the_wire("192.0.2.7 10.96.0.10:81/tcp")]
 #[case::icmp("10.1.1.5 10.96.0.10/icmp")]
 #[case::icmpv6("fd00:10:1::5 fd00:96::a/icmp")]
 #[case::icmp_of_the_host("10.0.0.1 10.96.0.10/icmp")]
-#[case::node_port("192.0.2.7 10.0.0.1:30080/tcp")]
+#[case::icmp_of_the_wire("192.0.2.7 10.96.0.10/icmp")]
+fn what_is_no_port_of_a_clusterip_is_refused_72(#[case] question: &str) {
+    check(question, ["reject", "-", "-", "-", "-"]);
+}
+
+#[rstest]
+#[case::of_a_pod("10.1.1.5 10.97.0.99:80/tcp")]
+#[case::of_the_host("10.0.0.1 10.97.0.99:80/tcp")]
+#[case::of_the_wire("192.0.2.7 10.97.0.99:80/tcp")]
+#[case::icmp("10.1.1.5 10.97.0.99/icmp")]
+#[case::service_of_another_proxy("10.1.1.5 10.97.0.30:80/tcp")]
+fn what_is_no_clusterip_in_their_range_is_dropped_73(#[case] question: &str) {
+    check(question, ["drop", "-", "-", "-", "no-such-cluster-ip"]);
+}
+
+#[rstest]
+#[case::another_address("10.1.1.5 192.0.2.1:80/tcp")]
 #[case::a_backend_itself("10.1.1.5 10.1.2.9:8080/tcp")]
-#[case::service_of_another_proxy("10.1.1.5 10.96.0.30:80/tcp")]
-fn what_is_no_frontend_passes(#[case] question: &str) {
+#[case::another_port_of_an_external_address("192.0.2.7 203.0.113.5:81/tcp")]
+#[case::icmp_to_an_external_address("192.0.2.7 203.0.113.5/icmp")]
+#[case::another_port_of_the_node("192.0.2.7 10.0.0.1:30099/tcp")]
+#[case::a_node_port_on_another_node("10.1.1.5 10.0.0.2:30080/tcp")]
+#[case::a_node_port_on_a_pod("10.1.1.5 10.1.1.9:30080/tcp")]
+#[case::a_node_port_on_the_second_address("192.0.2.7 10.0.0.101:30080/tcp")]
+#[case::a_node_port_on_localhost("127.0.0.1 127.0.0.1:30080/tcp")]
+#[case::a_service_behind_a_proxying_load_balancer("10.1.1.5 203.0.113.6:80/tcp")]
+fn what_is_no_frontend_passes_74(#[case] question: &str) {
     check(question, ["pass", "-", "-", "-", "-"]);
 }

@@ -29,7 +29,7 @@ fn programs_read_every_field_of_the_answer() {
           "steps": [
             "10.1.1.9 is pod default/echo-1 of node node-1",
             "a pod's TCP is decided over when its socket connects, or else by from_pod",
-            "10.96.0.10:80/tcp is frontend default/echo:http",
+            "10.96.0.10:80/tcp is frontend default/echo:http (ClusterIP)",
             "one of 2 is drawn, the source is mixed"
           ]
         }
@@ -43,7 +43,7 @@ fn programs_read_every_field_of_the_answer() {
     );
     expect![[r#"
         {
-          "outcome": "pass",
+          "outcome": "reject",
           "frontend": null,
           "backends": [],
           "source": null,
@@ -51,8 +51,8 @@ fn programs_read_every_field_of_the_answer() {
           "steps": [
             "10.1.1.9 is pod default/echo-1 of node node-1",
             "a pod's TCP is decided over when its socket connects, or else by from_pod",
-            "10.96.0.10:81/tcp is no frontend",
-            "the packet passes as it is"
+            "10.96.0.10:81/tcp is no port of the Service that has the ClusterIP",
+            "nobody answers: the client is told that it is refused"
           ]
         }
     "#]]
@@ -76,8 +76,9 @@ fn people_read_how_it_came_about() {
     expect![[r#"
         1. 10.1.1.5 is pod default/client of node node-1
         2. a pod's TCP is decided over when its socket connects, or else by from_pod
-        3. 10.96.0.21:80/tcp is frontend default/local:http
-        4. the packet is dropped: no-local-backend
+        3. 10.96.0.21:80/tcp is frontend default/local:http (ClusterIP)
+        4. internalTrafficPolicy is Local: only backends on this node
+        5. the packet is dropped: no-local-backend
 
         Outcome:   drop
         Frontend:  default/local:http (ClusterIP)
@@ -86,8 +87,8 @@ fn people_read_how_it_came_about() {
     .assert_eq(&read(["--from", "10.1.1.5", "--to", "10.96.0.21:80/tcp"]));
     expect![[r#"
         1. 192.0.2.7 is no pod and no address of node node-1: it is on the wire
-        2. no hook sees uplinks: this is what the tables say
-        3. 10.96.0.10:80/tcp is frontend default/echo:http
+        2. what arrives from elsewhere is decided over by from_net, on its device
+        3. 10.96.0.10:80/tcp is frontend default/echo:http (ClusterIP)
         4. one of 2 is drawn, the source is mixed
 
         Outcome:   translate
@@ -213,8 +214,8 @@ fn the_agent_is_asked_where_there_is_no_directory() {
     expect![[r#"
         1. the packet is taken to meet the node at pod
         2. a pod's TCP is decided over when its socket connects, or else by from_pod
-        3. 10.96.0.9:80/tcp is frontend of service id 2
-        4. no backend: the client is told that the port is closed
+        3. 10.96.0.9:80/tcp is frontend unknown (ClusterIP)
+        4. nobody answers: the client is told that it is refused
 
         Outcome:   reject
         Frontend:  unknown (ClusterIP)
