@@ -1,4 +1,5 @@
-//! Sets up the kernel's connection tracking, as kube-proxy does at its start (services.md 117, 118).
+//! Sets up the kernel's connection tracking, as kube-proxy does when it starts (services.md 117,
+//! 118).
 //!
 //! Our flows are in maps of our own; the rest of the node's traffic is tracked by the kernel, whose
 //! defaults are too small for a node of Kubernetes. The hash is resized by its sysctl and not by

@@ -2,8 +2,8 @@
 //!
 //! The text is cut before it is parsed, so that a syntax error loses one document and not the rest
 //! of the file. `---` and `...` in the first column end a document wherever they stand
-//! (YAML 1.2.2, rule c-forbidden). JSON is read as YAML; as for kubectl, one value may follow another
-//! without anything between them.
+//! (YAML 1.2.2, rule c-forbidden). JSON is read as YAML; as for kubectl, one value may follow
+//! another without anything between them.
 
 use std::fmt;
 
