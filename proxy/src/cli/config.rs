@@ -142,7 +142,7 @@ colour: red
         expect_test::expect![[r#"
             bindAddress: becomes bindAddress
             clientConnection.kubeconfig: becomes kubeconfig
-            clientConnection.qps: no effect: only lists and watches are asked for, which need no limit
+            clientConnection.qps: no effect: only lists and watches are asked for
             clusterCIDR: becomes clusterCidrs
             colour: no effect: unknown
             conntrack.maxPerCore: becomes conntrackMaxPerCore
@@ -155,7 +155,8 @@ colour: red
             iptables.syncPeriod: becomes syncPeriod
             mode: becomes proxyMode
             nodePortAddresses: becomes nodePortAddresses
-        "#]].assert_eq(&ran.err);
+        "#]]
+        .assert_eq(&ran.err);
     }
 
     #[test]

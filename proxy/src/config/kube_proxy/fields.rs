@@ -38,7 +38,7 @@ use Meaning::{Becomes, Nothing, OfMode};
 
 const MODES: [&str; 3] = ["iptables", "ipvs", "nftables"];
 const ENCODING: &str = "the API is spoken to in JSON";
-const PACE: &str = "only lists and watches are asked for, which need no limit";
+const PACE: &str = "only lists and watches are asked for";
 const MARK: &str = "packets are not marked";
 const IPVS: &str = "the kernel's IPVS is not used";
 const OTHER_MODE: &str = "it is for another mode";

@@ -117,7 +117,8 @@ fn without_a_list_node_ports_answer_as_the_mode_says_90() {
 fn everything_with_a_meaning_is_used() {
     let file = file(
         "hostnameOverride: node-1\nbindAddress: fd00::1\nenableProfiling: true\n\
-         bindAddressHardFail: true\noomScoreAdj: 5\nfeatureGates: {AllowServiceExternalIPs: false}\n\
+         bindAddressHardFail: true\noomScoreAdj: 5\n\
+         featureGates: {AllowServiceExternalIPs: false}\n\
          detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}\n\
          conntrack: {maxPerCore: 0, min: 1, tcpEstablishedTimeout: 2h, tcpCloseWaitTimeout: 3m,\n\
          \x20 tcpBeLiberal: true, udpTimeout: 4s, udpStreamTimeout: 5s}\n\
@@ -159,8 +160,7 @@ fn what_has_no_effect_is_named_unless_it_is_the_default() {
     assert_eq!(
         notes,
         [
-            "clientConnection.burst: no effect: only lists and watches are asked for, which need \
-             no limit",
+            "clientConnection.burst: no effect: only lists and watches are asked for",
             "clusterCidr: no effect: unknown",
             "conntrack.tcpTimeout: no effect: unknown",
             "iptables.localhostNodePorts: no effect: NodePorts answer on loopback only where \

@@ -54,14 +54,14 @@ impl Reader<'_> {
         let mode = match text {
             "" | "ClusterCIDR" => DetectMode::ClusterCidr,
             "NodeCIDR" => DetectMode::NodeCidr,
-            "BridgeInterface" => DetectMode::BridgeInterface(self.interface(
-                "podBridgeInterface",
-                settings.pod_bridge_interface.as_deref(),
-            )),
-            "InterfaceNamePrefix" => DetectMode::InterfaceNamePrefix(self.interface(
-                "podInterfaceNamePrefix",
-                settings.pod_interface_name_prefix.as_deref(),
-            )),
+            "BridgeInterface" => {
+                let name = settings.pod_bridge_interface.as_deref();
+                DetectMode::BridgeInterface(self.interface("podBridgeInterface", name))
+            }
+            "InterfaceNamePrefix" => {
+                let prefix = settings.pod_interface_name_prefix.as_deref();
+                DetectMode::InterfaceNamePrefix(self.interface("podInterfaceNamePrefix", prefix))
+            }
             "None" => DetectMode::None,
             _ => {
                 let modes = "ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix or None";
@@ -95,8 +95,11 @@ impl Reader<'_> {
             self.problems.truncate(before);
             return cidrs;
         }
-        let is_pair = |cidrs: &[IpNet]| matches!(cidrs, [one, other] if IpFamily::of_net(one) != IpFamily::of_net(other));
-        if list.len() > 2 || (cidrs.len() == 2 && !is_pair(&cidrs)) {
+        let is_of_one_family = match cidrs.as_slice() {
+            [one, other] => IpFamily::of_net(one) == IpFamily::of_net(other),
+            _ => false,
+        };
+        if list.len() > 2 || is_of_one_family {
             self.problem(field, "must be one CIDR, or one of each family");
         }
         cidrs

@@ -1,4 +1,4 @@
-//! Settings → `Proxy`: defaults are filled in, text gets its meaning, and all that is wrong is said.
+//! Settings → `Proxy`: defaults filled in, text given its meaning, and all that is wrong said.
 
 mod addresses;
 mod amounts;

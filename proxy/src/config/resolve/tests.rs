@@ -140,9 +140,19 @@ fn cidrs_of_pods_are_checked_only_where_they_count_62() {
     assert_eq!(pair.detect_local.cluster_cidrs.len(), 2);
 }
 
+/// Each text has one problem, which reads like this.
+#[track_caller]
+fn check_problems(rows: &[(&str, &str)]) {
+    for (text, expected) in rows {
+        let problems = Proxy::new(&settings(text)).unwrap_err().problems;
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, [*expected]);
+    }
+}
+
 #[test]
-fn every_problem_is_named_with_its_field() {
-    for (text, expected) in [
+fn words_and_cidrs_that_cannot_be_are_named_with_their_field() {
+    check_problems(&[
         (
             "proxyMode: userspace",
             "proxyMode: \"userspace\" is not nftables, iptables or ipvs",
@@ -180,6 +190,12 @@ fn every_problem_is_named_with_its_field() {
             "externalIpCidrs: [all]",
             "externalIpCidrs[0]: \"all\" is no CIDR",
         ),
+    ]);
+}
+
+#[test]
+fn numbers_and_addresses_that_cannot_be_are_named_with_their_field() {
+    check_problems(&[
         ("tunnelPort: 0", "tunnelPort: must not be 0"),
         ("tunnelVni: 0", "tunnelVni: 0 is not within 1 and 16777215"),
         (
@@ -222,11 +238,7 @@ fn every_problem_is_named_with_its_field() {
             "oomScoreAdj: -1001",
             "oomScoreAdj: -1001 is not within -1000 and 1000",
         ),
-    ] {
-        let problems = Proxy::new(&settings(text)).unwrap_err().problems;
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(problems, [expected]);
-    }
+    ]);
 }
 
 #[test]

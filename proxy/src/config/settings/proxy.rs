@@ -82,7 +82,7 @@ pub struct ProxySettings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = go_bool)]
     pub profiling: Option<bool>,
-    /// A failed pass is tried again after this; half of what makes the node unhealthy [default: 30s]
+    /// A failed pass is tried again after this, and after twice this is unhealthy [default: 30s]
     #[arg(long, value_name = "DURATION")]
     pub sync_period: Option<GoDuration>,
     /// Time between two passes [default: 1s]
