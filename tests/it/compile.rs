@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use switchboard::{
-    compile::Compiler,
+    compile::{Compiler, Settings},
+    config::{ConfigFile, Proxy},
     model::{Cluster, Event, ObjectRef},
     observe::dump,
     plan::{self, MapState},
@@ -25,6 +26,7 @@ const STEP_S: u64 = 10;
 /// What an agent has between two steps.
 struct World {
     cluster: Cluster,
+    settings: Settings,
     compiler: Compiler,
     actual: MapState,
     known: BTreeSet<ObjectRef>,
@@ -46,7 +48,7 @@ fn scenarios_compile_to_the_tables_that_they_say() {
 
 fn check(path: &Path) -> Result<()> {
     let scenario = Scenario::read(path)?;
-    let mut world = World::new(&scenario);
+    let mut world = World::new(&scenario)?;
     let mut changes = Vec::new();
     for step in &scenario.steps {
         let context = || format!("step {:?}", step.title);
@@ -56,6 +58,9 @@ fn check(path: &Path) -> Result<()> {
         world.apply(step).with_context(context)?;
         let maps = dump::render(&world.actual);
         changes.extend(step.maps.iter().map(|expected| (expected, maps.clone())));
+        let addresses = dump::render_addresses(&world.actual);
+        let expected = step.addresses.iter();
+        changes.extend(expected.map(|expected| (expected, addresses.clone())));
         let diagnostics = world.diagnostics();
         ensure!(
             step.diagnostics.is_some() || diagnostics.is_empty(),
@@ -83,21 +88,32 @@ fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What the compiler is told by a scenario's configuration.
+pub(crate) fn settings(scenario: &Scenario) -> Result<Settings> {
+    let folder = tempfile::tempdir().context("make a folder")?;
+    let path = folder.path().join("config.yaml");
+    fs::write(&path, &scenario.config).context("write the configuration")?;
+    let file = ConfigFile::read(&path)?;
+    Ok(Settings::new(&Proxy::new(&file.settings.proxy)?))
+}
+
 // === impl World ===
 
 impl World {
-    fn new(scenario: &Scenario) -> Self {
+    fn new(scenario: &Scenario) -> Result<Self> {
         let node = scenario
             .steps
             .first()
             .map_or("a", |step| step.objects.own_node());
-        Self {
+        let settings = settings(scenario)?;
+        Ok(Self {
             cluster: Cluster::new(node),
-            compiler: Compiler::new(),
+            compiler: Compiler::new(settings.clone()),
+            settings,
             actual: MapState::default(),
             known: BTreeSet::new(),
             now_s: STEP_S,
-        }
+        })
     }
 
     /// Brings the objects of the step in, and the maps after them.
@@ -125,7 +141,7 @@ impl World {
     /// Begins anew with nothing but the maps.
     fn restart(&mut self, step: &Step) {
         self.cluster = Cluster::new(step.objects.own_node());
-        self.compiler = Compiler::restore(&self.actual);
+        self.compiler = Compiler::restore(&self.actual, self.settings.clone());
         self.known.clear();
     }
 
@@ -168,6 +184,6 @@ fn reference(event: &Event) -> Option<ObjectRef> {
     match event {
         Event::Apply { object, .. } => Some(object.reference()),
         Event::Delete(object) | Event::Invalid { object, .. } => Some(object.clone()),
-        Event::Synced(_) => None,
+        Event::Synced(_) | Event::LocalAddrs(_) | Event::Uplinks(_) => None,
     }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use crate::model::{ObjectKey, Protocol};
 
-/// What is claimed: an address, a port and a protocol.
+/// What is claimed: an address, a port and a protocol. The unspecified address stands for every
+/// address of the node, where node ports are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Claim {
     pub(super) addr: IpAddr,
@@ -143,12 +144,15 @@ impl Claimant {
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}",
-            SocketAddr::new(self.addr, self.port),
-            self.protocol
-        )
+        let Self {
+            addr,
+            port,
+            protocol,
+        } = *self;
+        if addr.is_unspecified() {
+            return write!(f, "nodePort {port}/{protocol}");
+        }
+        write!(f, "{}/{protocol}", SocketAddr::new(addr, port))
     }
 }
 

@@ -6,17 +6,27 @@
 //! here: the agent says what time it is, so that numbers are not used again before the programs
 //! have let go of them.
 
+mod addresses;
 mod claims;
 mod endpoints;
 mod hygiene;
 mod ids;
+mod look;
+mod maglev;
+mod node;
+mod offers;
 mod part;
 mod pass;
 mod port;
 mod quarantine;
 mod ranges;
+mod registry;
 mod restore;
+mod scene;
 mod service;
+mod sets;
+mod settings;
+mod sources;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -25,30 +35,42 @@ mod tests;
 mod topology;
 mod traffic_policy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use proxy_datapath::family::{Ipv4, Ipv6};
 
 use self::{
     claims::{Claim, Claims},
+    offers::{Rules, offers},
     part::NoRoom,
     port::Target,
-    service::offers,
+    registry::Registry,
+    scene::Scene,
     store::{Store, Tabled},
 };
-pub use self::{service::ServicePortState, store::Limits};
+pub use self::{service::ServicePortState, settings::Settings, store::Limits};
 use crate::{
-    model::{Cluster, Diagnostic, Kind, ObjectKey, ObjectRef, ServicePort},
+    model::{Cluster, Diagnostic, IpFamily, Kind, ObjectKey, ObjectRef, Service, ServicePort},
     plan::{Changes, MapState},
 };
 
 /// What the maps should hold, and how it came about.
 #[derive(Debug)]
 pub struct Compiler {
+    settings: Arc<Settings>,
+    /// Where the Services were in the last pass.
+    scene: Arc<Scene>,
     store: Store,
+    registry: Registry,
     claims: Claims,
     services: BTreeMap<ObjectKey, Vec<ServicePortState>>,
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    /// About the whole.
+    scene_diagnostics: Vec<Diagnostic>,
     /// Services of which something did not fit.
     unfit: BTreeSet<ObjectKey>,
     has_passed: bool,
@@ -58,7 +80,7 @@ pub struct Compiler {
 
 impl Default for Compiler {
     fn default() -> Self {
-        Self::new()
+        Self::new(Settings::default())
     }
 }
 
@@ -66,21 +88,25 @@ impl Default for Compiler {
 
 impl Compiler {
     /// For maps that are empty.
-    pub fn new() -> Self {
-        Self::restore(&MapState::default())
+    pub fn new(settings: Settings) -> Self {
+        Self::restore(&MapState::default(), settings)
     }
 
     /// For maps that an agent before this one has written: ids and sets that still serve stay.
-    pub fn restore(actual: &MapState) -> Self {
-        Self::with_limits(actual, Limits::default())
+    pub fn restore(actual: &MapState, settings: Settings) -> Self {
+        Self::with_limits(actual, settings, Limits::default())
     }
 
-    pub fn with_limits(actual: &MapState, limits: Limits) -> Self {
+    pub fn with_limits(actual: &MapState, settings: Settings, limits: Limits) -> Self {
         Self {
+            settings: Arc::new(settings),
+            scene: Arc::default(),
             store: Store::restore(actual, limits),
+            registry: Registry::default(),
             claims: Claims::default(),
             services: BTreeMap::new(),
             diagnostics: BTreeMap::new(),
+            scene_diagnostics: Vec::new(),
             unfit: BTreeSet::new(),
             has_passed: false,
             is_packed: false,
@@ -107,7 +133,8 @@ impl Compiler {
         if !self.has_passed {
             affected.extend(cluster.services().keys().cloned());
         }
-        self.claim(cluster, &mut affected);
+        self.look_around(cluster, &mut affected, &mut changes);
+        self.claim(cluster, &mut affected, &mut changes);
         affected.sort();
         affected.dedup();
         for key in &affected {
@@ -147,6 +174,11 @@ impl Compiler {
         &self.store.desired
     }
 
+    /// The node's primary addresses, one of a family at most (services.md 121).
+    pub fn primary_addrs(&self) -> &[IpAddr] {
+        &self.scene.primary
+    }
+
     /// The service ports that have frontends, by name.
     pub fn services(&self) -> impl Iterator<Item = &ServicePortState> {
         self.services
@@ -157,23 +189,41 @@ impl Compiler {
 
     /// What could not be done as the objects ask for.
     pub fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
-        self.diagnostics.values().flatten().cloned()
+        let of_services = self.diagnostics.values().flatten();
+        self.scene_diagnostics.iter().chain(of_services).cloned()
     }
 
-    /// Settles who has which frontend; adds the Services that won or lost one.
-    fn claim(&mut self, cluster: &Cluster, affected: &mut Vec<ObjectKey>) {
+    /// Settles who has which address and frontend; adds the Services that won or lost one.
+    fn claim(&mut self, cluster: &Cluster, affected: &mut Vec<ObjectKey>, changes: &mut Changes) {
         let mut others = Vec::new();
         for key in &*affected {
+            for addr in self.registry.set(key, cluster.service(key)) {
+                let is_one = self.registry.is_cluster_ip(addr);
+                self.store.set_cluster_ip(addr, is_one, changes);
+                others.extend(self.registry.holders(addr).cloned());
+            }
+        }
+        affected.append(&mut others);
+        for key in &*affected {
             let (created_s, claims) = cluster.service(key).map_or_else(Default::default, |found| {
-                let offers = offers(found, &mut Vec::new());
+                let offers = offers(found, self.rules(), &mut Vec::new()).into_iter();
+                let claims = offers.flat_map(|offer| offer.claims);
                 (
                     found.created_s,
-                    offers.into_iter().flat_map(|offer| offer.claims).collect(),
+                    claims.map(|offered| offered.claim).collect(),
                 )
             });
             others.extend(self.claims.set(key, created_s, claims));
         }
-        affected.extend(others);
+        affected.append(&mut others);
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            settings: &self.settings,
+            scene: &self.scene,
+            registry: &self.registry,
+        }
     }
 
     fn compile_service(&mut self, cluster: &Cluster, key: &ObjectKey, changes: &mut Changes) {
@@ -187,12 +237,16 @@ impl Compiler {
                 &mut diagnostics,
             );
             let mut problems = Vec::new();
+            let (scene, settings) = (self.scene.clone(), self.settings.clone());
             let target = Target {
                 cluster,
+                scene: &scene,
+                settings: &settings,
                 key,
                 service,
             };
             let after = self.compile_ports(target, &mut before, &mut problems, changes);
+            self.check_addresses(key, service, &mut problems, changes);
             self.services.insert(key.clone(), after);
             let object = ObjectRef::new(Kind::Service, key.clone());
             diagnostics.extend(problems.into_iter().map(|reason| Diagnostic {
@@ -223,10 +277,10 @@ impl Compiler {
         let mut after = Vec::with_capacity(target.service.ports.len());
         // A Service may have thousands of ports: the first that does not fit speaks for all.
         let mut unfit: Option<(String, usize)> = None;
-        for mut offer in offers(target.service, problems) {
+        for mut offer in offers(target.service, self.rules(), problems) {
             offer
                 .claims
-                .retain(|claim| self.wins(target.key, claim, problems));
+                .retain(|offered| self.wins(target.key, &offered.claim, problems));
             if offer.claims.is_empty() {
                 continue;
             }
@@ -262,6 +316,26 @@ impl Compiler {
         after
     }
 
+    /// Gives every ClusterIP its row, whatever its ports (services.md 72), and says what of its
+    /// addresses is not as it seems.
+    fn check_addresses(
+        &mut self,
+        key: &ObjectKey,
+        service: &Service,
+        problems: &mut Vec<String>,
+        changes: &mut Changes,
+    ) {
+        for addr in &service.cluster_ips {
+            if let Err(no_room) = self.store.admit_address(*addr, changes) {
+                self.unfit.insert(key.clone());
+                problems.push(format!("ClusterIP {addr}: {no_room}"));
+            }
+        }
+        let families = IpFamily::ALL.into_iter();
+        problems
+            .extend(families.filter_map(|family| sources::gap(service, family, &self.settings)));
+    }
+
     /// Removes what the first pass did not adopt.
     fn sweep(&mut self, changes: &mut Changes) {
         let all = || self.services.values().flatten();
@@ -279,9 +353,11 @@ impl Compiler {
     fn wins(&self, key: &ObjectKey, claim: &Claim, problems: &mut Vec<String>) -> bool {
         let owner = self.claims.owner(claim);
         if let Some(owner) = owner.filter(|owner| *owner != key) {
-            problems.push(format!(
-                "{claim} belongs to Service {owner}, which came first"
-            ));
+            let problem = format!("{claim} belongs to Service {owner}, which came first");
+            // A node port is claimed in each family.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
         }
         owner == Some(key)
     }

@@ -1,19 +1,20 @@
 //! Brings one service port's part of one family's tables to what it should be.
 //!
-//! All or nothing: what does not fit leaves the old set as it is. A set that changes gets a range
-//! of its own, and the frontend flips to it.
+//! All or nothing: what does not fit leaves the old sets as they are.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use proxy_datapath::{
     family::Family,
-    tables::{Backend, Frontend, FrontendKey},
+    tables::{Backend, FrontendKey, SourceKey},
 };
 
 use super::{
-    part::{NoRoom, Part, Wanted},
+    part::{NoRoom, Part, Wanted, WantedFrontend},
     ranges::Ranges,
+    sources,
     store::{Half, Left},
+    traffic_policy::List,
 };
 use crate::plan::{FamilyChanges, FamilyState};
 
@@ -22,11 +23,11 @@ pub(super) struct Pass<'a, F: Family> {
     pub(super) half: &'a mut Half<F>,
     pub(super) rows: &'a mut FamilyState<F>,
     pub(super) changes: &'a mut FamilyChanges<F>,
-    pub(super) sets: Sets<'a>,
+    pub(super) sets: Slots<'a>,
 }
 
 /// The slots, which both families share.
-pub(super) struct Sets<'a> {
+pub(super) struct Slots<'a> {
     pub(super) ranges: &'a mut Ranges,
     pub(super) slots: &'a mut BTreeMap<u32, u32>,
     pub(super) changes: &'a mut Vec<Range<u32>>,
@@ -47,42 +48,65 @@ impl<F: Family> Pass<'_, F> {
         &mut self,
         part: &mut Part<F>,
         service: u32,
-        wanted: &Wanted<F>,
+        mut wanted: Wanted<F>,
     ) -> Result<(), NoRoom> {
         self.drop_frontends(part, service, &wanted.frontends);
-        let (frontends, room) = self.fitting(&wanted.frontends);
-        if frontends.is_empty() {
+        let room = self.fit(&mut wanted);
+        if wanted.frontends.is_empty() {
             self.clear(part);
             return room;
         }
-        let set = self.write_set(part, service, wanted);
-        self.write_frontends(part, &frontends);
-        set.and(room)
+        let sources = self.write_sources(part, service, &wanted);
+        let sets = self.write_sets(part, service, &wanted);
+        self.write_frontends(part, service, &wanted);
+        self.leave_unread(part);
+        sets.and(sources).and(room)
     }
 
-    /// The frontends that are in the table or have room there.
-    fn fitting(&self, keys: &[FrontendKey<F>]) -> (Vec<FrontendKey<F>>, Result<(), NoRoom>) {
-        let free = self
-            .half
-            .frontends_max
-            .saturating_sub(self.rows.frontends.len());
-        let (mut fitting, missing): (Vec<_>, Vec<_>) = keys
-            .iter()
-            .partition(|key| self.rows.frontends.contains_key(key));
-        fitting.extend(missing.iter().take(free));
-        if missing.len() <= free {
-            return (fitting, Ok(()));
-        }
-        let (needed, free) = (missing.len(), free as u32);
-        (
-            fitting,
-            Err(NoRoom {
-                what: "frontends",
-                needed,
-                free,
+    /// Keeps the frontends that are in the table or have room there, with their addresses, and the
+    /// lists that they ask for.
+    fn fit(&self, wanted: &mut Wanted<F>) -> Result<(), NoRoom> {
+        let free = |max: usize, used: usize| max.saturating_sub(used);
+        let frontends = free(self.half.frontends_max, self.rows.frontends.len());
+        let addresses = free(self.half.addresses_max, self.rows.addresses.len());
+        let (mut new_frontends, mut new_addresses) = (0, Vec::new());
+        let mut room: Result<(), NoRoom> = Ok(());
+        wanted.frontends.retain(|frontend| {
+            let addr = frontend.key.addr;
+            if self.rows.frontends.contains_key(&frontend.key) {
+                return true;
+            }
+            let is_new = addr != F::Addr::default()
+                && !self.rows.addresses.contains_key(&addr)
+                && !new_addresses.contains(&addr);
+            let lacking = if new_frontends == frontends {
+                Some(("frontends", frontends))
+            } else if is_new && new_addresses.len() == addresses {
+                Some(("addresses", addresses))
+            } else {
+                None
+            };
+            let Some((what, free)) = lacking else {
+                new_frontends += 1;
+                new_addresses.extend(is_new.then_some(addr));
+                return true;
+            };
+            let others = room.map_or_else(|no_room| no_room.needed, |()| 0);
+            room = Err(NoRoom {
+                what,
+                needed: others + 1,
+                free: free as u32,
                 family: F::NUMBER,
-            }),
-        )
+            });
+            false
+        });
+        for list in [List::Cluster, List::Local] {
+            let mut frontends = wanted.frontends.iter();
+            if !frontends.any(|frontend| frontend.inside == list || frontend.wire == list) {
+                wanted.lists[list as usize] = None;
+            }
+        }
+        room
     }
 
     /// Removes whatever a service port has.
@@ -93,13 +117,16 @@ impl<F: Family> Pass<'_, F> {
 
     /// Removes the frontends that are not to be kept, unless they have passed to another service
     /// port already.
-    fn drop_frontends(&mut self, part: &mut Part<F>, service: u32, keep: &[FrontendKey<F>]) {
-        for key in part.frontends.extract_if(.., |key| !keep.contains(key)) {
+    fn drop_frontends(&mut self, part: &mut Part<F>, service: u32, keep: &[WantedFrontend<F>]) {
+        let is_kept = |key: &FrontendKey<F>| keep.iter().any(|kept| kept.key == *key);
+        for key in part.frontends.extract_if(.., |key| !is_kept(key)) {
             let row = self.rows.frontends.get(&key);
             if row.is_some_and(|row| row.service == service) {
                 self.remove_frontend(key);
             }
-            part.former.push(key);
+            if !part.former.contains(&key) {
+                part.former.push(key);
+            }
         }
     }
 
@@ -107,17 +134,16 @@ impl<F: Family> Pass<'_, F> {
         self.rows.frontends.remove(&key);
         self.changes.frontends.push(key);
         self.half.freed = true;
-        if !self.rows.has_frontend_at(key.addr) {
-            self.rows.vips.remove(&key.addr);
-            self.changes.vips.push(key.addr);
-        }
+        self.refresh_address(key.addr);
     }
 
     fn clear(&mut self, part: &mut Part<F>) {
-        self.leave_set(part);
-        part.value = None;
+        self.leave_sets(part);
         for id in part.backends.drain(..) {
             self.remove_backend(id);
+        }
+        for key in part.sources.drain(..) {
+            self.remove_source(key);
         }
     }
 
@@ -127,22 +153,54 @@ impl<F: Family> Pass<'_, F> {
         self.half.quarantine.add(Left::Backend(id));
     }
 
-    fn leave_set(&mut self, part: &mut Part<F>) {
-        let mut readers = std::mem::take(&mut part.former);
-        if let Some(range) = part.set() {
-            readers.extend(&part.frontends);
-            self.leave_range(range, readers);
-        }
+    pub(super) fn remove_source(&mut self, key: SourceKey<F>) {
+        self.rows.sources.remove(&key);
+        self.changes.sources.push(key);
+        self.half.freed = true;
     }
 
-    pub(super) fn leave_range(&mut self, range: Range<u32>, readers: Vec<FrontendKey<F>>) {
-        for index in range.clone() {
-            self.sets.slots.remove(&index);
+    /// Writes the ranges that are admitted; the old ones stay if the new ones do not fit.
+    fn write_sources(
+        &mut self,
+        part: &mut Part<F>,
+        service: u32,
+        wanted: &Wanted<F>,
+    ) -> Result<(), NoRoom> {
+        let ranges = wanted.sources.iter();
+        let mut keys: Vec<SourceKey<F>> = ranges
+            .filter_map(|range| sources::key(service, *range))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let is_new = |key: &&SourceKey<F>| !self.rows.sources.contains_key(key);
+        let needed = keys.iter().filter(is_new).count();
+        let free = self
+            .half
+            .sources_max
+            .saturating_sub(self.rows.sources.len());
+        if needed > free {
+            return Err(NoRoom {
+                what: "source ranges",
+                needed,
+                free: free as u32,
+                family: F::NUMBER,
+            });
         }
-        self.half.quarantine.add(Left::Set { range, readers });
+        for key in std::mem::take(&mut part.sources) {
+            if keys.binary_search(&key).is_err() {
+                self.remove_source(key);
+            }
+        }
+        for key in &keys {
+            if self.rows.sources.insert(*key, 1) != Some(1) {
+                self.changes.sources.push(*key);
+            }
+        }
+        part.sources = keys;
+        Ok(())
     }
 
-    fn write_set(
+    fn write_sets(
         &mut self,
         part: &mut Part<F>,
         service: u32,
@@ -159,36 +217,14 @@ impl<F: Family> Pass<'_, F> {
                 family: F::NUMBER,
             });
         }
-        let members = members(wanted, &matched.ids);
-        let value = if members.is_empty() {
-            Frontend {
-                base: 0,
-                count: 0,
-                flags: wanted.flags,
-                service,
-            }
-        } else if let Some(value) = part.value.filter(|_| self.holds(part, &members)) {
-            value
-        } else {
-            let range = self.take_range(members.len())?;
-            Frontend {
-                base: range.start,
-                count: range.end - range.start,
-                flags: 0,
-                service,
-            }
-        };
+        let placed = self.place(part, wanted, &matched.ids)?;
         let ids = self.write_backends(service, wanted, &matched);
-        if part.value != Some(value) {
-            self.leave_set(part);
-            self.fill(value, wanted, &ids);
-            part.value = Some(value);
-        }
+        self.fill(part, &placed, &ids);
         for id in matched.unwanted {
             self.remove_backend(id);
         }
         part.backends = matched.by_addr.iter().map(|&at| ids[at]).collect();
-        Ok(())
+        placed.short
     }
 
     /// Finds the ids of the backends that are wanted and exist: both sides in one order, so that
@@ -219,27 +255,6 @@ impl<F: Family> Pass<'_, F> {
         }
     }
 
-    /// Whether its set is made of exactly these.
-    fn holds(&self, part: &Part<F>, members: &[Option<u32>]) -> bool {
-        let Some(range) = part.set() else {
-            return false;
-        };
-        let held = self.sets.slots.range(range).map(|(_, id)| Some(*id));
-        held.eq(members.iter().copied())
-    }
-
-    fn take_range(&mut self, length: usize) -> Result<Range<u32>, NoRoom> {
-        let range = u32::try_from(length)
-            .ok()
-            .and_then(|length| self.sets.ranges.take(length));
-        range.ok_or_else(|| NoRoom {
-            what: "slots in a row",
-            needed: length,
-            free: self.sets.ranges.largest_gap(),
-            family: 0,
-        })
-    }
-
     /// Writes every wanted backend; returns their ids.
     fn write_backends(&mut self, service: u32, wanted: &Wanted<F>, matched: &Matched) -> Vec<u32> {
         let mut ids = Vec::with_capacity(wanted.backends.len());
@@ -251,7 +266,9 @@ impl<F: Family> Pass<'_, F> {
                 addr: backend.addr,
                 port_proto: backend.port_proto,
                 state: backend.state,
+                flags: backend.flags,
                 service,
+                node: 0,
             };
             if self.rows.backends.insert(id, row) != Some(row) {
                 self.changes.backends.push(id);
@@ -261,39 +278,22 @@ impl<F: Family> Pass<'_, F> {
         ids
     }
 
-    /// Writes the set's slots.
-    fn fill(&mut self, value: Frontend, wanted: &Wanted<F>, ids: &[u32]) {
-        let range = value.base..value.base + value.count;
-        self.sets
-            .slots
-            .extend(range.clone().zip(members(wanted, ids)));
-        if !range.is_empty() {
-            self.sets.changes.push(range);
-        }
-    }
-
-    /// Points the frontends at the set, if it has ever fitted.
-    fn write_frontends(&mut self, part: &mut Part<F>, keys: &[FrontendKey<F>]) {
-        let Some(value) = part.value else { return };
-        for key in keys {
-            if self.rows.frontends.insert(*key, value) != Some(value) {
-                self.changes.frontends.push(*key);
+    /// Points the frontends at the sets that they ask for, if those have ever fitted.
+    fn write_frontends(&mut self, part: &mut Part<F>, service: u32, wanted: &Wanted<F>) {
+        let Some(sets) = part.sets else { return };
+        for frontend in &wanted.frontends {
+            let Some(row) = sets.row(frontend, service, wanted.affinity) else {
+                continue;
+            };
+            let key = frontend.key;
+            if self.rows.frontends.insert(key, row) != Some(row) {
+                self.changes.frontends.push(key);
+                self.refresh_address(key.addr);
             }
-            if self.rows.vips.insert(key.addr, 1) != Some(1) {
-                self.changes.vips.push(key.addr);
-            }
-            if !part.frontends.contains(key) {
+            if !part.frontends.contains(&key) {
                 part.frontends.reserve_exact(1);
-                part.frontends.push(*key);
+                part.frontends.push(key);
             }
         }
     }
-}
-
-/// What belongs to the members of the set, in its order.
-fn members<F: Family, T: Copy>(wanted: &Wanted<F>, of: &[T]) -> Vec<T> {
-    let all = wanted.backends.iter().zip(of);
-    all.filter(|(backend, _)| backend.is_member())
-        .map(|(_, of)| *of)
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! What is found in the maps at the start, and who adopts it.
 //!
-//! Frontends may share a set: an agent that was killed between two operations leaves the frontend
-//! that was to go beside the one that came.
+//! Frontends may share a set: those of one service port do, and an agent that was killed between
+//! two operations leaves the frontend that was to go beside the one that came.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,10 +10,10 @@ use std::{
 
 use proxy_datapath::{
     family::Family,
-    tables::{Frontend, FrontendKey},
+    tables::{FrontendKey, SourceKey},
 };
 
-use super::{part::Part, pass::Pass, store::Half};
+use super::{part::Part, pass::Pass, sets::Sets, store::Half};
 use crate::plan::FamilyState;
 
 /// What was found in the maps and has not been adopted.
@@ -23,6 +23,8 @@ pub(super) struct Orphans<F: Family> {
     sets: BTreeMap<u32, FoundSet<F>>,
     /// By the id of their service port, each list by address and port.
     backends: HashMap<u32, Vec<u32>>,
+    /// By the id of their service port, in the order of the keys.
+    sources: HashMap<u32, Vec<SourceKey<F>>>,
     /// Backends under ids that are never given out.
     strays: Vec<u32>,
 }
@@ -38,6 +40,7 @@ impl<F: Family> Default for Orphans<F> {
         Self {
             sets: BTreeMap::new(),
             backends: HashMap::new(),
+            sources: HashMap::new(),
             strays: Vec::new(),
         }
     }
@@ -55,40 +58,54 @@ impl<F: Family> Half<F> {
     ) -> Part<F> {
         let mut part = Part {
             backends: self.orphans.backends.remove(&id).unwrap_or_default(),
+            sources: self.orphans.sources.remove(&id).unwrap_or_default(),
             ..Part::default()
         };
-        let its = |key: &FrontendKey<F>| rows.frontends.get(key).filter(|row| row.service == id);
-        for row in keys.iter().filter_map(its) {
-            if row.count == 0 {
-                part.value = Some(*row);
-            } else if let Some(found) = self.orphans.take_set(row) {
-                part.value = Some(*row);
-                part.former = found.readers;
-            } else {
+        for key in keys {
+            let Some(row) = rows.frontends.get(key).filter(|row| row.service == id) else {
                 continue;
+            };
+            if self.adopt_sets(&mut part, Sets::of_row(row)) {
+                part.frontends.push(*key);
             }
-            break;
         }
-        let same = |key: &&FrontendKey<F>| part.value.is_some() && its(key) == part.value.as_ref();
-        part.frontends = keys.iter().filter(same).copied().collect();
         part
+    }
+
+    /// Adopts the sets of one frontend; false if one of them is not there any more, or the service
+    /// port has another in its place.
+    fn adopt_sets(&mut self, part: &mut Part<F>, found: Sets) -> bool {
+        let mut sets = part.sets.unwrap_or(Sets {
+            spans: [None; 2],
+            ..found
+        });
+        for (known, span) in sets.spans.iter_mut().zip(found.spans) {
+            let Some(span) = span else { continue };
+            if known.is_some_and(|known| known != span) {
+                return false;
+            }
+            *known = Some(span);
+        }
+        let known: Vec<Range<u32>> = part.sets.iter().flat_map(Sets::ranges).collect();
+        let missing = || sets.ranges().filter(|range| !known.contains(range));
+        if !missing().all(|range| self.orphans.has_set(&range)) {
+            return false;
+        }
+        for found in missing().filter_map(|range| self.orphans.sets.remove(&range.start)) {
+            part.former.extend(found.readers);
+        }
+        part.sets = Some(sets);
+        true
     }
 }
 
 // === impl Orphans ===
 
 impl<F: Family> Orphans<F> {
-    fn take_set(&mut self, row: &Frontend) -> Option<FoundSet<F>> {
-        let found = self.sets.get(&row.base)?;
-        if found.range != set_of(row) {
-            return None;
-        }
-        self.sets.remove(&row.base)
+    fn has_set(&self, range: &Range<u32>) -> bool {
+        let found = self.sets.get(&range.start);
+        found.is_some_and(|found| found.range == *range)
     }
-}
-
-const fn set_of(row: &Frontend) -> Range<u32> {
-    row.base..row.base.saturating_add(row.count)
 }
 
 // === impl Pass: the first one ===
@@ -100,6 +117,7 @@ impl<F: Family> Pass<'_, F> {
         let Orphans {
             sets,
             backends,
+            sources,
             strays,
         } = &mut self.half.orphans;
         for (&id, row) in &actual.backends {
@@ -119,19 +137,18 @@ impl<F: Family> Pass<'_, F> {
         for ids in backends.values_mut() {
             ids.sort_by_cached_key(order);
         }
-        for (&key, row) in actual.frontends.iter().filter(|(_, row)| row.count > 0) {
-            let range = set_of(row);
-            if let Some(found) = sets.get_mut(&row.base) {
-                found.readers.push(key);
-            } else if self.sets.ranges.reserve(range.clone()) {
-                self.sets.slots.extend(slots.range(range.clone()));
-                sets.insert(
-                    row.base,
-                    FoundSet {
-                        range,
-                        readers: vec![key],
-                    },
-                );
+        for &key in actual.sources.keys() {
+            sources.entry(key.service).or_default().push(key);
+        }
+        for (&key, row) in &actual.frontends {
+            for range in Sets::of_row(row).ranges() {
+                if let Some(found) = sets.get_mut(&range.start) {
+                    found.readers.push(key);
+                } else if self.sets.ranges.reserve(range.clone()) {
+                    self.sets.slots.extend(slots.range(range.clone()));
+                    let readers = vec![key];
+                    sets.insert(range.start, FoundSet { range, readers });
+                }
             }
         }
     }
@@ -142,18 +159,11 @@ impl<F: Family> Pass<'_, F> {
         for key in ownerless.copied().collect::<Vec<_>>() {
             self.remove_frontend(key);
         }
-        let unused = self
-            .rows
-            .vips
-            .keys()
-            .filter(|addr| !self.rows.has_frontend_at(**addr));
-        for addr in unused.copied().collect::<Vec<_>>() {
-            self.rows.vips.remove(&addr);
-            self.changes.vips.push(addr);
-        }
+        self.refresh_addresses();
         let Orphans {
             sets,
             backends,
+            sources,
             mut strays,
         } = std::mem::take(&mut self.half.orphans);
         for FoundSet { range, readers } in sets.into_values() {
@@ -161,6 +171,9 @@ impl<F: Family> Pass<'_, F> {
         }
         for id in backends.into_values().flatten() {
             self.remove_backend(id);
+        }
+        for key in sources.into_values().flatten() {
+            self.remove_source(key);
         }
         self.changes.backends.append(&mut strays);
     }

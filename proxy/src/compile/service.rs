@@ -1,15 +1,15 @@
-//! What a Service asks for: which frontends for which port.
+//! One service port as it is in the tables, for whoever wants to know.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use proxy_datapath::{
-    family::{Family, Ipv4, Ipv6, Port},
+    family::{Family, Ipv4, Ipv6},
     tables::{Backend, FrontendKey},
 };
 
-use super::{claims::Claim, hygiene, part::Part};
+use super::part::Part;
 use crate::{
-    model::{ObjectKey, Protocol, Service, ServicePort},
+    model::{ObjectKey, Protocol, ServicePort},
     plan::{FamilyState, MapState},
 };
 
@@ -24,67 +24,6 @@ pub struct ServicePortState {
     pub id: u32,
     pub(super) v4: Part<Ipv4>,
     pub(super) v6: Part<Ipv6>,
-}
-
-/// One port of a Service with the frontends it asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Offer<'a> {
-    pub(super) port: &'a ServicePort,
-    pub(super) claims: Vec<Claim>,
-}
-
-/// A Service's ports with their ClusterIPs, each port and each frontend once; what is left out is
-/// told in `problems`.
-pub(super) fn offers<'a>(service: &'a Service, problems: &mut Vec<String>) -> Vec<Offer<'a>> {
-    let mut usable = Vec::with_capacity(service.cluster_ips.len());
-    for &addr in &service.cluster_ips {
-        match hygiene::refuse(addr) {
-            None => usable.push(addr),
-            Some(why) => problems.push(format!("ClusterIP {addr} is not used: {why}")),
-        }
-    }
-    let mut offers: Vec<Offer<'a>> = Vec::with_capacity(service.ports.len());
-    for port in &service.ports {
-        let ServicePort {
-            name,
-            protocol,
-            port: number,
-            ..
-        } = port;
-        let is_taken = |offer: &Offer<'_>| {
-            let taken = offer.port;
-            taken.protocol == *protocol && (taken.name == *name || taken.port == *number)
-        };
-        if offers.iter().any(is_taken) {
-            problems.push(format!(
-                "port {number}/{protocol} is not used: another port has its name or number"
-            ));
-            continue;
-        }
-        let claims = usable.iter().map(|&addr| Claim {
-            addr,
-            port: *number,
-            protocol: *protocol,
-        });
-        offers.push(Offer {
-            port,
-            claims: claims.collect(),
-        });
-    }
-    offers
-}
-
-/// The claims of one family as table keys.
-pub(super) fn frontend_keys<F: Family>(claims: &[Claim]) -> Vec<FrontendKey<F>> {
-    let keys = claims.iter().filter_map(|claim| {
-        let addr = F::from_ip(claim.addr)?;
-        Some(FrontendKey::new(
-            addr,
-            Port::new(claim.port),
-            claim.protocol.number(),
-        ))
-    });
-    keys.collect()
 }
 
 // === impl ServicePortState ===

@@ -3,30 +3,40 @@
 //! After a restart the tables begin as the maps are. What nobody has adopted when the first pass is
 //! over, nobody desires.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    ops::Range,
+};
 
 use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
-    tables::{BACKENDS_MAX, FRONTENDS_MAX, FrontendKey, SLOTS_MAX},
+    tables::{
+        ADDRESSES_MAX, BACKENDS_MAX, FRONTENDS_MAX, Frontend, FrontendKey, SLOTS_MAX, SOURCES_MAX,
+    },
 };
 
 use super::{
+    addresses::Addresses,
     ids::Ids,
-    part::Part,
-    pass::{Pass, Sets},
+    part::{NoRoom, Part},
+    pass::{Pass, Slots},
     quarantine::Quarantine,
     ranges::Ranges,
     restore::Orphans,
 };
-use crate::plan::{Changes, FamilyState, MapState};
+use crate::plan::{Changes, FamilyState, MapState, sets_of};
 
-/// How much the tables hold: frontends and backends of each family, and the slots of both.
+/// How much the tables hold: of each family, and the slots of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub frontends: u32,
     /// One less can be used: id 0 is none.
     pub backends: u32,
     pub slots: u32,
+    pub addresses: u32,
+    pub sources: u32,
 }
 
 #[derive(Debug)]
@@ -46,6 +56,9 @@ pub(super) struct Store {
 pub(super) struct Half<F: Family> {
     pub(super) ids: Ids,
     pub(super) frontends_max: usize,
+    pub(super) addresses_max: usize,
+    pub(super) sources_max: usize,
+    pub(super) addresses: Addresses<F>,
     pub(super) quarantine: Quarantine<Left<F>>,
     /// Something has become free since it was last asked.
     pub(super) freed: bool,
@@ -74,7 +87,7 @@ impl Tabled for Ipv4 {
         let MapState {
             v4: rows, slots, ..
         } = &mut store.desired;
-        let sets = Sets {
+        let sets = Slots {
             ranges: &mut store.ranges,
             slots,
             changes: &mut changes.slots,
@@ -93,7 +106,7 @@ impl Tabled for Ipv6 {
         let MapState {
             v6: rows, slots, ..
         } = &mut store.desired;
-        let sets = Sets {
+        let sets = Slots {
             ranges: &mut store.ranges,
             slots,
             changes: &mut changes.slots,
@@ -115,6 +128,8 @@ impl Default for Limits {
             frontends: FRONTENDS_MAX,
             backends: BACKENDS_MAX,
             slots: SLOTS_MAX,
+            addresses: ADDRESSES_MAX,
+            sources: SOURCES_MAX,
         }
     }
 }
@@ -174,6 +189,32 @@ impl Store {
         self.service_quarantine.add(id);
     }
 
+    pub(super) fn set_cluster_ip(&mut self, addr: IpAddr, is_one: bool, changes: &mut Changes) {
+        if let Some(addr) = Ipv4::from_ip(addr) {
+            Ipv4::pass(self, changes).set_cluster_ip(addr, is_one);
+        }
+        if let Some(addr) = Ipv6::from_ip(addr) {
+            Ipv6::pass(self, changes).set_cluster_ip(addr, is_one);
+        }
+    }
+
+    /// Gives an address its row, if there is room.
+    pub(super) fn admit_address(
+        &mut self,
+        addr: IpAddr,
+        changes: &mut Changes,
+    ) -> Result<(), NoRoom> {
+        let v4 = Ipv4::from_ip(addr).map(|addr| Ipv4::pass(self, changes).admit_address(addr));
+        let v6 = Ipv6::from_ip(addr).map(|addr| Ipv6::pass(self, changes).admit_address(addr));
+        v4.or(v6).unwrap_or(Ok(()))
+    }
+
+    /// The service ports that have a backend at one of these addresses.
+    pub(super) fn services_at(&self, addrs: &BTreeSet<IpAddr>) -> BTreeSet<u32> {
+        let v4 = services_at(&self.desired.v4, addrs);
+        v4.chain(services_at(&self.desired.v6, addrs)).collect()
+    }
+
     /// Removes what the first pass did not adopt. `kept` are the frontends that have an owner.
     pub(super) fn sweep(
         &mut self,
@@ -191,7 +232,17 @@ impl Store {
     pub(super) fn settle(&mut self, actual: &MapState, now_s: u64) {
         self.v4.settle(&actual.v4, now_s);
         self.v6.settle(&actual.v6, now_s);
-        self.service_quarantine.settle(now_s, |_| false);
+        // An id that comes back would bring along the sources that it admitted before. Whatever
+        // else names it is checked by what it names.
+        let admitting = OnceCell::new();
+        self.service_quarantine.settle(now_s, |id| {
+            let admitting = admitting.get_or_init(|| -> HashSet<u32> {
+                let v4 = actual.v4.sources.keys().map(|key| key.service);
+                v4.chain(actual.v6.sources.keys().map(|key| key.service))
+                    .collect()
+            });
+            admitting.contains(id)
+        });
     }
 
     pub(super) fn release(&mut self, now_s: u64) {
@@ -218,7 +269,26 @@ impl Store {
 
 fn services_in<F: Family>(rows: &FamilyState<F>) -> impl Iterator<Item = u32> {
     let frontends = rows.frontends.values().map(|row| row.service);
-    frontends.chain(rows.backends.values().map(|row| row.service))
+    let backends = rows.backends.values().map(|row| row.service);
+    let sources = rows.sources.keys().map(|key| key.service);
+    frontends.chain(backends).chain(sources)
+}
+
+fn services_at<F: Family>(
+    rows: &FamilyState<F>,
+    addrs: &BTreeSet<IpAddr>,
+) -> impl Iterator<Item = u32> {
+    let addrs: HashSet<F::Addr> = addrs.iter().filter_map(|addr| F::from_ip(*addr)).collect();
+    let rows = (!addrs.is_empty()).then(|| rows.backends.values());
+    let found = rows.into_iter().flatten();
+    found
+        .filter(move |row| addrs.contains(&row.addr))
+        .map(|row| row.service)
+}
+
+fn points_to(row: &Frontend, range: &Range<u32>) -> bool {
+    let mut sets = sets_of(row).into_iter();
+    sets.any(|set| !set.is_empty() && set.start == range.start)
 }
 
 // === impl Half ===
@@ -228,6 +298,9 @@ impl<F: Family> Half<F> {
         Self {
             ids: Ids::new(limits.backends),
             frontends_max: limits.frontends as usize,
+            addresses_max: limits.addresses as usize,
+            sources_max: limits.sources as usize,
+            addresses: Addresses::default(),
             quarantine: Quarantine::default(),
             freed: false,
             orphans: Orphans::default(),
@@ -239,7 +312,7 @@ impl<F: Family> Half<F> {
             Left::Backend(id) => actual.backends.contains_key(id),
             Left::Set { range, readers } => readers.iter().any(|key| {
                 let row = actual.frontends.get(key);
-                row.is_some_and(|row| row.count > 0 && row.base == range.start)
+                row.is_some_and(|row| points_to(row, range))
             }),
         });
     }

@@ -1,18 +1,21 @@
 //! A node without a kernel: passes are applied one operation at a time, and after each of them
 //! every frontend must lead to backends that exist and are its own.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use proxy_datapath::{
     family::Family,
-    frontend::{NO_LOCAL_BACKEND, backend},
-    tables::{FrontendKey, port_of, proto_of},
+    frontend::{ANSWERED, MAGLEV, SOURCE_RANGES, address, backend},
+    tables::{Backend, Frontend, FrontendKey, port_of, proto_of},
 };
 
 use crate::{
-    compile::{Compiler, Limits},
+    compile::{Compiler, Limits, Settings},
     model::{Cluster, Protocol},
-    plan::{Changes, FamilyState, MapState, Op, plan},
+    plan::{Changes, FamilyState, MapState, Op, plan, sets_of},
 };
 
 /// Cluster, compiler and maps, with a clock that the test moves.
@@ -21,6 +24,7 @@ pub(crate) struct TestNode {
     pub(crate) compiler: Compiler,
     pub(crate) actual: MapState,
     pub(crate) now_s: u64,
+    settings: Settings,
     limits: Limits,
     /// Touched by passes that were not applied in full.
     unwritten: Changes,
@@ -28,16 +32,25 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) fn new(cluster: Cluster) -> Self {
-        Self::with_limits(cluster, Limits::default())
+        Self::made(cluster, Settings::default(), Limits::default())
+    }
+
+    pub(crate) fn with_settings(cluster: Cluster, settings: Settings) -> Self {
+        Self::made(cluster, settings, Limits::default())
     }
 
     pub(crate) fn with_limits(cluster: Cluster, limits: Limits) -> Self {
+        Self::made(cluster, Settings::default(), limits)
+    }
+
+    fn made(cluster: Cluster, settings: Settings, limits: Limits) -> Self {
         let actual = MapState::default();
         Self {
             cluster,
-            compiler: Compiler::with_limits(&actual, limits),
+            compiler: Compiler::with_limits(&actual, settings.clone(), limits),
             actual,
             now_s: 1000,
+            settings,
             limits,
             unwritten: Changes::default(),
         }
@@ -93,21 +106,44 @@ impl TestNode {
     /// Another agent takes over the maps as they are; slots that nobody reads are not read back.
     pub(crate) fn restart(&mut self) {
         self.actual = std::mem::take(&mut self.actual).covered();
-        self.compiler = Compiler::with_limits(&self.actual, self.limits);
+        self.compiler = Compiler::with_limits(&self.actual, self.settings.clone(), self.limits);
         self.unwritten = Changes::default();
     }
 
-    /// A line for each frontend of the maps: `10.96.0.1:80/tcp 10.1.0.1:8080 10.1.0.2:8080`.
+    /// What is desired but for the rows about the node itself.
+    pub(crate) fn services_rows(&self) -> MapState {
+        let mut rows = self.compiler.desired().clone();
+        rows.v4.nodes.clear();
+        rows.v6.nodes.clear();
+        rows
+    }
+
+    /// A line for each frontend of the maps: `10.96.0.1:80/tcp 10.1.0.1:8080 10.1.0.2:8080`, and
+    /// after a bar what the wire gets, if that differs.
     pub(crate) fn frontends(&self) -> Vec<String> {
         let mut lines = frontends(&self.actual.v4, &self.actual);
         lines.extend(frontends(&self.actual.v6, &self.actual));
         lines
     }
 
-    /// A line for each backend of the maps: `1 10.1.0.1:8080/tcp active`.
+    /// A line for each backend of the maps: `1 10.1.0.1:8080/tcp active`; ` here` if it is.
     pub(crate) fn backends(&self) -> Vec<String> {
         let mut lines = backends(&self.actual.v4);
         lines.extend(backends(&self.actual.v6));
+        lines
+    }
+
+    /// A line for each address of the maps: `10.96.0.1 frontend cluster-ip`.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let mut lines = addresses(&self.actual.v4);
+        lines.extend(addresses(&self.actual.v6));
+        lines
+    }
+
+    /// A line for each range that a frontend admits: `192.0.2.1:80/tcp 10.0.0.0/8`.
+    pub(crate) fn sources(&self) -> Vec<String> {
+        let mut lines = sources(&self.actual.v4);
+        lines.extend(sources(&self.actual.v6));
         lines
     }
 
@@ -126,8 +162,11 @@ fn check(actual: &MapState) {
 
 fn check_family<F: Family>(rows: &FamilyState<F>, actual: &MapState) {
     for (key, frontend) in &rows.frontends {
-        assert!(rows.vips.contains_key(&key.addr), "{key:?} has an address");
-        for index in frontend.base..frontend.base + frontend.count {
+        assert!(
+            key.addr == F::Addr::default() || rows.addresses.contains_key(&key.addr),
+            "{key:?} has an address"
+        );
+        for index in sets_of(frontend).into_iter().flatten() {
             let id = actual.slots.get(&index);
             let found = id.and_then(|id| rows.backends.get(id));
             let found = found.unwrap_or_else(|| panic!("{key:?} slot {index} holds {id:?}"));
@@ -150,17 +189,32 @@ fn name<F: Family>(addr: F::Addr, port_proto: u32) -> String {
 }
 
 fn frontends<F: Family>(rows: &FamilyState<F>, actual: &MapState) -> Vec<String> {
-    let line = |(key, value): (&FrontendKey<F>, &proxy_datapath::tables::Frontend)| {
-        let mut line = name::<F>(key.addr, key.port_proto);
-        match (value.count, value.flags) {
-            (0, NO_LOCAL_BACKEND) => line.push_str(" drop"),
-            (0, _) => line.push_str(" reject"),
-            _ => {}
+    let line = |(key, value): (&FrontendKey<F>, &Frontend)| {
+        let refuses = if value.flags & ANSWERED != 0 {
+            "drop"
+        } else {
+            "reject"
+        };
+        let [inside, wire] = sets_of(value).map(|set| {
+            let ids = actual.slots.range(set).map(|(_, id)| &rows.backends[id]);
+            let addrs: Vec<String> = ids.map(backend_name).collect();
+            if addrs.is_empty() {
+                refuses.to_owned()
+            } else if value.flags & MAGLEV != 0 {
+                format!("maglev of {}", addrs.len())
+            } else {
+                addrs.join(" ")
+            }
+        });
+        let mut line = format!("{} {inside}", name::<F>(key.addr, key.port_proto));
+        if wire != inside {
+            line.push_str(&format!(" | {wire}"));
         }
-        for (_, id) in actual.slots.range(value.base..value.base + value.count) {
-            let row = &rows.backends[id];
-            let addr = SocketAddr::new(row.addr.into(), row.port().host());
-            line.push_str(&format!(" {addr}"));
+        if value.affinity != 0 {
+            line.push_str(&format!(" affinity {}", value.affinity));
+        }
+        if value.flags & SOURCE_RANGES != 0 {
+            line.push_str(" guarded");
         }
         line
     };
@@ -169,14 +223,56 @@ fn frontends<F: Family>(rows: &FamilyState<F>, actual: &MapState) -> Vec<String>
     lines
 }
 
+fn backend_name<F: Family>(row: &Backend<F>) -> String {
+    SocketAddr::new(row.addr.into(), row.port().host()).to_string()
+}
+
 fn backends<F: Family>(rows: &FamilyState<F>) -> Vec<String> {
-    let line = |(id, row): (&u32, &proxy_datapath::tables::Backend<F>)| {
+    let line = |(id, row): (&u32, &Backend<F>)| {
         let state = if row.state == backend::ACTIVE {
             "active"
         } else {
             "terminating"
         };
-        format!("{id} {} {state}", name::<F>(row.addr, row.port_proto))
+        let here = if row.flags & backend::HERE != 0 {
+            " here"
+        } else {
+            ""
+        };
+        format!("{id} {} {state}{here}", name::<F>(row.addr, row.port_proto))
     };
     rows.backends.iter().map(line).collect()
+}
+
+fn addresses<F: Family>(rows: &FamilyState<F>) -> Vec<String> {
+    const FLAGS: [(u32, &str); 4] = [
+        (address::FRONTEND, " frontend"),
+        (address::CLUSTER_IP, " cluster-ip"),
+        (address::NODE, " node"),
+        (address::NODE_PORT, " node-port"),
+    ];
+    let line = |(addr, flags): (&F::Addr, &u32)| {
+        let set = FLAGS.iter().filter(|(flag, _)| flags & flag != 0);
+        let addr: IpAddr = (*addr).into();
+        format!("{addr}{}", set.map(|(_, name)| *name).collect::<String>())
+    };
+    let mut lines: Vec<String> = rows.addresses.iter().map(line).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn sources<F: Family>(rows: &FamilyState<F>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for source in rows.sources.keys() {
+        let of_service = |(_, row): &(&FrontendKey<F>, &Frontend)| {
+            row.service == source.service && row.flags & SOURCE_RANGES != 0
+        };
+        for (key, _) in rows.frontends.iter().filter(of_service) {
+            let (addr, bits): (IpAddr, u32) = (source.addr.into(), source.prefix_length - 32);
+            let name = name::<F>(key.addr, key.port_proto);
+            lines.push(format!("{name} {addr}/{bits}"));
+        }
+    }
+    lines.sort_unstable();
+    lines
 }

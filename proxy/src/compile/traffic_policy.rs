@@ -1,5 +1,5 @@
-//! From a service port's endpoints to those that new flows may choose (services.md 31–36, 45, 65,
-//! 66).
+//! From a service port's endpoints to those that new flows may choose (services.md 31–36, 45–47,
+//! 65–67).
 //!
 //! The fall-back to endpoints that terminate but still serve is decided for each list by itself
 //! (34). Endpoints that neither are ready nor serve while they terminate are never used (35).
@@ -10,35 +10,65 @@ use super::{
     endpoints::PortEndpoint,
     topology::{Place, Topology},
 };
-use crate::model::{Endpoint, TrafficPolicy};
+use crate::model::{Endpoint, Service, ServiceType, TrafficPolicy};
 
-/// What a frontend does with a new flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Selection {
-    /// Choose one of these, by their position among the endpoints; never empty.
-    Choose(Vec<usize>),
-    /// Nobody answers anywhere (services.md 65).
-    Reject,
-    /// Somebody answers, but not on this node, where traffic has to stay (services.md 66).
-    Drop,
+/// A list of endpoints that frontends choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// Wherever they are.
+    Cluster = 0,
+    /// On this node.
+    Local = 1,
 }
 
-/// What a ClusterIP does (services.md 45): the external policy has no say (48).
-pub(super) fn select_cluster_ip<F: Family>(
-    policy: TrafficPolicy,
-    endpoints: &[PortEndpoint<'_, F>],
-    place: Place<'_>,
-) -> Selection {
-    let list = match policy {
-        TrafficPolicy::Cluster => cluster_list(endpoints, place),
-        TrafficPolicy::Local => local_list(endpoints, place.node),
+/// The lists of one service port in one family.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lists {
+    /// By `List`: positions among the endpoints, ascending; `None` if no frontend asks for it.
+    pub(super) members: [Option<Vec<usize>>; 2],
+    /// Somebody answers somewhere: an empty list drops and does not refuse (services.md 65–67).
+    pub(super) answered: bool,
+}
+
+/// Which list a ClusterIP's flows are drawn from (services.md 45): the external policy has no say
+/// (48).
+pub(super) const fn cluster_ip_list(service: &Service) -> List {
+    match service.internal_traffic_policy {
+        TrafficPolicy::Cluster => List::Cluster,
+        TrafficPolicy::Local => List::Local,
+    }
+}
+
+/// Which list the flows from the wire to another frontend are drawn from (services.md 26, 46, 47).
+/// Those of the cluster's own clients always come from the whole cluster.
+pub(super) fn wire_list(service: &Service) -> List {
+    let is_meant = match service.service_type {
+        ServiceType::NodePort | ServiceType::LoadBalancer => true,
+        ServiceType::ClusterIp => !service.external_ips.is_empty(),
     };
-    if !list.is_empty() {
-        Selection::Choose(list)
-    } else if policy == TrafficPolicy::Local && answers_anywhere(endpoints) {
-        Selection::Drop
-    } else {
-        Selection::Reject
+    match service.external_traffic_policy {
+        TrafficPolicy::Local if is_meant => List::Local,
+        TrafficPolicy::Local | TrafficPolicy::Cluster => List::Cluster,
+    }
+}
+
+// === impl Lists ===
+
+impl Lists {
+    /// The lists that are asked for (services.md 29).
+    pub(super) fn choose<F: Family>(
+        asked_for: impl Iterator<Item = List> + Clone,
+        endpoints: &[PortEndpoint<'_, F>],
+        place: Place<'_>,
+    ) -> Self {
+        let is_asked_for = |list| asked_for.clone().any(|asked_for| asked_for == list);
+        Self {
+            members: [
+                is_asked_for(List::Cluster).then(|| cluster_list(endpoints, place)),
+                is_asked_for(List::Local).then(|| local_list(endpoints, place.node)),
+            ],
+            answered: answers_anywhere(endpoints),
+        }
     }
 }
 
@@ -74,7 +104,7 @@ fn local_list<F: Family>(endpoints: &[PortEndpoint<'_, F>], node: &str) -> Vec<u
     }
 }
 
-/// Services.md 36 for a local policy; with the other one an empty list says it all.
+/// Services.md 36: an empty list of the whole cluster says the same.
 fn answers_anywhere<F: Family>(endpoints: &[PortEndpoint<'_, F>]) -> bool {
     let mut all = endpoints.iter().map(|found| found.endpoint);
     all.any(|endpoint| endpoint.ready || serves_while_terminating(endpoint))
@@ -85,7 +115,7 @@ const fn serves_while_terminating(endpoint: &Endpoint) -> bool {
 }
 
 /// An endpoint without a node is nowhere local (services.md 15).
-fn is_local(endpoint: &Endpoint, node: &str) -> bool {
+pub(super) fn is_local(endpoint: &Endpoint, node: &str) -> bool {
     !node.is_empty() && endpoint.node.as_deref() == Some(node)
 }
 
@@ -105,7 +135,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::model::testing::{endpoint, hinted};
+    use crate::model::testing::{endpoint, hinted, service};
 
     const HERE: Place<'_> = Place {
         node: "here",
@@ -129,7 +159,8 @@ mod tests {
         found
     }
 
-    fn select(policy: TrafficPolicy, endpoints: &[Endpoint]) -> Selection {
+    /// What both lists hold: `0 1 2 | 1`, and whether an empty one refuses or drops.
+    fn lists(endpoints: &[Endpoint], place: Place<'_>) -> String {
         let found: Vec<PortEndpoint<'_, Ipv4>> = endpoints
             .iter()
             .map(|endpoint| PortEndpoint {
@@ -138,56 +169,45 @@ mod tests {
                 endpoint,
             })
             .collect();
-        select_cluster_ip(policy, &found, HERE)
-    }
-
-    #[rstest]
-    #[case::none_31("", "reject")]
-    #[case::ready_wherever_they_are_32("lr rr nr", "0 1 2")]
-    #[case::terminating_only_without_ready_32("rt lr", "1")]
-    #[case::terminating_wherever_they_are_32("rt lt", "0 1")]
-    #[case::local_terminating_does_not_beat_remote_ready_34("lt rr", "1")]
-    #[case::not_serving_is_never_used_35("lx rx", "reject")]
-    #[case::serving_alone_is_not_enough_35("lu ru", "reject")]
-    #[case::published_although_terminating_is_ready_16("rp rt", "0")]
-    fn cluster_policy_takes_from_anywhere(#[case] endpoints: &str, #[case] expected: &str) {
-        check(TrafficPolicy::Cluster, endpoints, expected);
-    }
-
-    #[rstest]
-    #[case::none_31("", "reject")]
-    #[case::only_local_33("lr rr nr", "0")]
-    #[case::local_terminating_when_no_local_is_ready_33("lt rr", "0")]
-    #[case::all_remote_66("rr", "drop")]
-    #[case::all_remote_and_terminating_66("rt", "drop")]
-    #[case::without_a_node_is_not_local_15("nr", "drop")]
-    #[case::nobody_answers_anywhere_65("lx ru", "reject")]
-    #[case::local_but_unready_66("lu rr", "drop")]
-    fn local_policy_stays_on_the_node(#[case] endpoints: &str, #[case] expected: &str) {
-        check(TrafficPolicy::Local, endpoints, expected);
-    }
-
-    fn check(policy: TrafficPolicy, endpoints: &str, expected: &str) {
-        let endpoints: Vec<Endpoint> = endpoints.split_whitespace().map(parse).collect();
-        let text = match select(policy, &endpoints) {
-            Selection::Reject => "reject".to_owned(),
-            Selection::Drop => "drop".to_owned(),
-            Selection::Choose(list) => list
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
+        let lists = Lists::choose([List::Cluster, List::Local].into_iter(), &found, place);
+        let refuses = if lists.answered { "drop" } else { "reject" };
+        let text = |list: &Option<Vec<usize>>| {
+            let list: Vec<_> = list.iter().flatten().map(ToString::to_string).collect();
+            if list.is_empty() {
+                refuses.to_owned()
+            } else {
+                list.join(" ")
+            }
         };
-        assert_eq!(text, expected);
+        lists.members.each_ref().map(text).join(" | ")
+    }
+
+    #[rstest]
+    #[case::none_31_65("", "reject | reject")]
+    #[case::ready_wherever_they_are_32_33("lr rr nr", "0 1 2 | 0")]
+    #[case::terminating_only_without_ready_32_34("rt lr", "1 | 1")]
+    #[case::terminating_wherever_they_are_32("rt lt", "0 1 | 1")]
+    #[case::each_list_falls_back_by_itself_34("lt rr", "1 | 0")]
+    #[case::all_are_elsewhere_66_67("rr", "0 | drop")]
+    #[case::all_are_elsewhere_and_terminate_66("rt", "0 | drop")]
+    #[case::without_a_node_is_not_local_15("nr", "0 | drop")]
+    #[case::not_serving_is_never_used_35("lx rx", "reject | reject")]
+    #[case::serving_alone_is_not_enough_35("lu ru", "reject | reject")]
+    #[case::local_but_unready_66("lu rr", "1 | drop")]
+    #[case::nobody_answers_anywhere_65("lx ru", "reject | reject")]
+    #[case::published_although_terminating_is_ready_16("lp rt", "0 | 0")]
+    fn each_list_has_its_endpoints(#[case] endpoints: &str, #[case] expected: &str) {
+        let endpoints: Vec<Endpoint> = endpoints.split_whitespace().map(parse).collect();
+        assert_eq!(lists(&endpoints, HERE), expected);
     }
 
     #[test]
-    fn topology_narrows_the_cluster_list_32() {
-        let endpoints = [hinted("|z2"), hinted("|z1")];
-        assert_eq!(
-            select(TrafficPolicy::Cluster, &endpoints),
-            Selection::Choose(vec![1])
-        );
+    fn topology_narrows_the_cluster_list_32_and_not_the_local_one_33() {
+        let mut endpoints = [hinted("|z2"), hinted("|z1"), hinted("|z2")];
+        for endpoint in &mut endpoints[1..] {
+            endpoint.node = Some("here".into());
+        }
+        assert_eq!(lists(&endpoints, HERE), "1 | 1 2");
     }
 
     #[test]
@@ -196,38 +216,56 @@ mod tests {
         for endpoint in &mut endpoints {
             (endpoint.ready, endpoint.terminating) = (false, true);
         }
-        assert_eq!(
-            select(TrafficPolicy::Cluster, &endpoints),
-            Selection::Choose(vec![0, 1])
-        );
-    }
-
-    #[test]
-    fn topology_has_no_say_over_a_local_policy_33() {
-        let mut endpoints = [hinted("|z2"), hinted("|z2")];
-        endpoints[0].node = Some("here".into());
-        assert_eq!(
-            select(TrafficPolicy::Local, &endpoints),
-            Selection::Choose(vec![0])
-        );
+        assert_eq!(lists(&endpoints, HERE), "0 1 | drop");
     }
 
     #[test]
     fn a_node_without_a_name_has_nothing_local_15() {
         let mut unnamed = endpoint("10.1.0.1");
         unnamed.node = Some("".into());
-        let found = [PortEndpoint::<Ipv4> {
-            addr: Default::default(),
-            port: 80,
-            endpoint: &unnamed,
-        }];
         let place = Place {
             node: "",
             zone: None,
         };
-        assert_eq!(
-            select_cluster_ip(TrafficPolicy::Local, &found, place),
-            Selection::Drop
-        );
+        assert_eq!(lists(&[unnamed], place), "0 | drop");
+    }
+
+    #[test]
+    fn only_lists_that_are_asked_for_are_made_29() {
+        let endpoint = parse("lr");
+        let found = [PortEndpoint::<Ipv4> {
+            addr: Default::default(),
+            port: 80,
+            endpoint: &endpoint,
+        }];
+        let lists = Lists::choose([List::Local].into_iter(), &found, HERE);
+        assert_eq!(lists.members, [None, Some(vec![0])]);
+    }
+
+    #[rstest]
+    #[case::node_port(ServiceType::NodePort, &[], List::Local)]
+    #[case::load_balancer(ServiceType::LoadBalancer, &[], List::Local)]
+    #[case::external_ip(ServiceType::ClusterIp, &["203.0.113.1"], List::Local)]
+    #[case::nothing_external(ServiceType::ClusterIp, &[], List::Cluster)]
+    fn the_external_policy_counts_where_there_may_be_external_traffic_26(
+        #[case] service_type: ServiceType,
+        #[case] external_ips: &[&str],
+        #[case] expected: List,
+    ) {
+        let mut service = Service {
+            service_type,
+            external_ips: external_ips
+                .iter()
+                .map(|addr| addr.parse().unwrap())
+                .collect(),
+            external_traffic_policy: TrafficPolicy::Local,
+            ..service(&["10.96.0.1"], Vec::new())
+        };
+        assert_eq!(wire_list(&service), expected);
+        assert_eq!(cluster_ip_list(&service), List::Cluster, "48");
+        service.external_traffic_policy = TrafficPolicy::Cluster;
+        service.internal_traffic_policy = TrafficPolicy::Local;
+        assert_eq!(wire_list(&service), List::Cluster, "48");
+        assert_eq!(cluster_ip_list(&service), List::Local);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
 };
 
 use super::{
     Diagnostic, EndpointSlice, Event, Kind, Node, Object, ObjectKey, ObjectRef, Pod, Service,
-    ServiceCidr,
+    ServiceCidr, Uplink,
     names::Names,
     triggers::{Trigger, Triggers},
 };
@@ -23,6 +24,9 @@ pub struct Cluster {
     pods: BTreeMap<ObjectKey, Pod>,
     node: Option<Node>,
     service_cidrs: BTreeMap<ObjectKey, ServiceCidr>,
+    /// `None` until somebody has looked.
+    local_addrs: Option<Vec<IpAddr>>,
+    uplinks: Vec<Uplink>,
     problems: BTreeMap<ObjectRef, Vec<String>>,
     synced: BTreeSet<Kind>,
     dirty: BTreeSet<ObjectKey>,
@@ -58,6 +62,8 @@ impl Cluster {
             Event::Synced(kind) => {
                 self.synced.insert(kind);
             }
+            Event::LocalAddrs(addrs) => self.local_addrs = Some(addrs),
+            Event::Uplinks(uplinks) => self.uplinks = uplinks,
         }
     }
 
@@ -100,6 +106,20 @@ impl Cluster {
 
     pub const fn service_cidrs(&self) -> &BTreeMap<ObjectKey, ServiceCidr> {
         &self.service_cidrs
+    }
+
+    /// The addresses of this node: those of its devices, or as long as nobody has looked at them
+    /// those of the Node object.
+    pub fn local_addrs(&self) -> &[IpAddr] {
+        match &self.local_addrs {
+            Some(addrs) => addrs,
+            None => self.node.as_ref().map_or(&[], |node| &node.addrs),
+        }
+    }
+
+    /// The devices that lead to other nodes.
+    pub fn uplinks(&self) -> &[Uplink] {
+        &self.uplinks
     }
 
     /// What the sources found wrong, object by object, and whether our own Node is missing.
@@ -241,9 +261,15 @@ impl Cluster {
 
     fn set_node(&mut self, node: Option<Node>) {
         let zone = |node: &Option<Node>| node.as_ref().and_then(|node| node.zone.clone());
-        // Only the zone takes part in the choice of endpoints (services.md 42).
+        // Only the zone takes part in the choice of endpoints (services.md 42), where they have
+        // hints for zones.
         if zone(&self.node) != zone(&node) {
-            self.dirty.extend(self.services.keys().cloned());
+            let hinted = self.slices.iter().filter(|(_, slices)| {
+                let mut endpoints = slices.iter().flat_map(|(_, slice)| &slice.endpoints);
+                endpoints.any(|endpoint| !endpoint.zone_hints.is_empty())
+            });
+            self.dirty
+                .extend(hinted.map(|(service, _)| service.clone()));
         }
         self.node = node;
     }

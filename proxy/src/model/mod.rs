@@ -12,10 +12,12 @@ pub(crate) mod testing;
 mod tests;
 mod triggers;
 
+use std::net::IpAddr;
+
 pub use cluster::Cluster;
 pub use object::{
     Endpoint, EndpointSlice, IpFamily, Node, Object, ObjectKey, ObjectRef, Pod, Protocol, Service,
-    ServiceCidr, ServicePort, ServiceType, SlicePort, TrafficPolicy,
+    ServiceCidr, ServicePort, ServiceType, SlicePort, TrafficPolicy, Uplink,
 };
 pub use triggers::Trigger;
 
@@ -46,6 +48,10 @@ pub enum Event {
     },
     /// The first complete list of this kind has been delivered. Sent once for each kind.
     Synced(Kind),
+    /// All the addresses of this node. Before the first of these, those of the Node object count.
+    LocalAddrs(Vec<IpAddr>),
+    /// All the devices that lead to other nodes.
+    Uplinks(Vec<Uplink>),
 }
 
 /// Something wrong with an object, for `status`, the log and the object's user.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use proxy_datapath::family::proto;
 
 use super::Kind;
+use crate::config::{Algorithm, Forwarding};
 
 /// Namespace and name; the namespace of a cluster-scoped object is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +55,13 @@ pub struct Service {
     pub health_check_node_port: u16,
     /// Seconds, with `sessionAffinity: ClientIP` (services.md 20).
     pub affinity_timeout_s: Option<u32>,
+    /// Sources that the load-balancer addresses admit; `None` for all (services.md 78). An empty
+    /// list admits nobody: nothing in it could be read.
+    pub source_ranges: Option<Vec<IpNet>>,
+    /// `switchboard.io/algorithm`, instead of the configured one.
+    pub algorithm: Option<Algorithm>,
+    /// `switchboard.io/forwarding`, instead of the configured one.
+    pub forwarding: Option<Forwarding>,
     /// Seconds since 1970; the older Service wins a conflict (services.md 22 and section 3).
     pub created_s: i64,
 }
@@ -155,6 +163,14 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceCidr {
     pub cidrs: Vec<IpNet>,
+}
+
+/// A device of this node that leads to other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    pub ifindex: u32,
+    /// The one to send from first, in each family.
+    pub addrs: Vec<IpAddr>,
 }
 
 // === impl Endpoint ===

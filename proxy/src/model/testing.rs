@@ -81,6 +81,9 @@ pub(crate) fn service(addrs: &[&str], ports: Vec<ServicePort>) -> Service {
         external_traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: 0,
         affinity_timeout_s: None,
+        source_ranges: None,
+        algorithm: None,
+        forwarding: None,
         created_s: 0,
     }
 }

@@ -142,8 +142,14 @@ fn a_missing_node_object_is_told_once_it_is_known_to_be_missing() {
 }
 
 #[test]
-fn only_the_zone_of_our_own_node_touches_services_42() {
+fn only_the_zone_of_our_own_node_touches_services_with_hints_42() {
     let mut cluster = web();
+    apply_slice(
+        &mut cluster,
+        "near",
+        "a",
+        slice(&["http/tcp=80"], vec![hinted("|z1")]),
+    );
     cluster.take_dirty();
     let in_zone = |zone: &str| Node {
         zone: Some(zone.into()),
@@ -183,6 +189,21 @@ fn every_kind_must_be_complete_before_the_cluster_is() {
         cluster.handle(Event::Synced(kind));
     }
     assert!(cluster.is_synced());
+}
+
+#[test]
+fn the_nodes_addresses_are_its_objects_until_somebody_looks() {
+    let mut cluster = synced_cluster();
+    assert_eq!(cluster.local_addrs(), [] as [std::net::IpAddr; 0]);
+    let addrs: Vec<std::net::IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+    let node = Node {
+        addrs: addrs.clone(),
+        ..Node::default()
+    };
+    apply(&mut cluster, Object::Node(ObjectKey::new("", "here"), node));
+    assert_eq!(cluster.local_addrs(), addrs);
+    cluster.handle(Event::LocalAddrs(Vec::new()));
+    assert_eq!(cluster.local_addrs(), [] as [std::net::IpAddr; 0]);
 }
 
 #[test]

@@ -12,6 +12,11 @@ pub(super) fn render(event: &Event) -> String {
         Event::Delete(object) => (format!("delete {object}"), [].as_slice()),
         Event::Invalid { object, problems } => (format!("invalid {object}"), problems.as_slice()),
         Event::Synced(kind) => (format!("synced {}", kind.name()), [].as_slice()),
+        Event::LocalAddrs(addrs) => (format!("addresses {}", list(addrs)), [].as_slice()),
+        Event::Uplinks(uplinks) => {
+            let indices = list(uplinks.iter().map(|uplink| uplink.ifindex));
+            (format!("uplinks {indices}"), [].as_slice())
+        }
     };
     problems
         .iter()
@@ -48,7 +53,7 @@ fn render_service(service: &Service) -> String {
         text += &format!(" external={}", list(&service.external_ips));
     }
     if !service.load_balancer_ips.is_empty() {
-        text += &format!(" vips={}", list(&service.load_balancer_ips));
+        text += &format!(" addresses={}", list(&service.load_balancer_ips));
     }
     let port = |port: &ServicePort| {
         let node_port = match port.node_port {
@@ -69,6 +74,15 @@ fn render_service(service: &Service) -> String {
     }
     if let Some(seconds) = service.affinity_timeout_s {
         text += &format!(" affinity={seconds}");
+    }
+    if let Some(ranges) = &service.source_ranges {
+        text += &format!(" sources={}", list(ranges));
+    }
+    if let Some(algorithm) = service.algorithm {
+        text += &format!(" algorithm={algorithm:?}");
+    }
+    if let Some(forwarding) = service.forwarding {
+        text += &format!(" forwarding={forwarding:?}");
     }
     if service.created_s != 0 {
         text += &format!(" created={}", service.created_s);

@@ -271,7 +271,7 @@ fn everything_is_free_again_when_everything_is_gone() {
     let mut node = web(&["10.1.0.1", "10.1.0.2"]);
     delete(&mut node.cluster, Kind::Service, "web");
     node.pass();
-    assert_eq!(*node.compiler.desired(), Default::default());
+    assert_eq!(node.services_rows(), Default::default());
     node.now_s += REST_S;
     apply_service(
         &mut node.cluster,

@@ -304,5 +304,5 @@ fn what_an_earlier_agent_left_is_removed_once_it_is_known_to_be_gone() {
     node.full_pass();
     assert_eq!(node.frontends(), ["10.96.0.1:80/tcp 10.1.0.1:8080"]);
     assert_eq!(node.backends(), ["2 10.1.0.1:8080/tcp active"]);
-    assert_eq!(node.actual.v4.vips.len(), 1);
+    assert_eq!(node.actual.v4.addresses.len(), 1);
 }

@@ -45,7 +45,7 @@ pub fn reference(event: &Event) -> Option<ObjectRef> {
     match event {
         Event::Apply { object, .. } => Some(object.reference()),
         Event::Delete(object) | Event::Invalid { object, .. } => Some(object.clone()),
-        Event::Synced(_) => None,
+        Event::Synced(_) | Event::LocalAddrs(_) | Event::Uplinks(_) => None,
     }
 }
 

@@ -82,7 +82,7 @@ impl Fold {
         match &event {
             // Objects of other proxies come and go without the model hearing of them.
             Event::Delete(object) if !self.known.remove(object) => return Vec::new(),
-            Event::Delete(_) | Event::Synced(_) => {}
+            Event::Delete(_) | Event::Synced(_) | Event::LocalAddrs(_) | Event::Uplinks(_) => {}
             Event::Apply { .. } | Event::Invalid { .. } => {
                 self.known.extend(convert::reference(&event));
             }

@@ -2,14 +2,26 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use clap::ValueEnum;
+use ipnet::IpNet;
 use k8s_openapi::{
     api::core::v1::{Service as ApiService, ServicePort as ApiPort, ServiceSpec},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Origin, Problems, Scope, address::parse_addr, apply, invalid, key, label, parse_port};
-use crate::model::{
-    Event, Kind, Object, ObjectRef, Protocol, Service, ServicePort, ServiceType, TrafficPolicy,
+use super::{
+    Origin, Problems, Scope,
+    address::{parse_addr, parse_prefix},
+    apply, invalid, key, label, parse_port,
+};
+use crate::{
+    config::{
+        Algorithm,
+        proxy::{ALGORITHM_ANNOTATION, FORWARDING_ANNOTATION},
+    },
+    model::{
+        Event, Kind, Object, ObjectRef, Protocol, Service, ServicePort, ServiceType, TrafficPolicy,
+    },
 };
 
 /// Its presence, with any value, gives the Service to another proxy (1).
@@ -45,6 +57,9 @@ pub fn service(object: &ApiService, scope: &Scope) -> Event {
         ),
         health_check_node_port: health_check_node_port(spec, scope, &mut problems),
         affinity_timeout_s: affinity_timeout_s(spec, &mut problems),
+        source_ranges: source_ranges(spec, &mut problems),
+        algorithm: algorithm(object, &mut problems),
+        forwarding: annotation(object, FORWARDING_ANNOTATION, &mut problems),
         created_s: created_s(&object.metadata),
     };
     // Without a usable ClusterIP only a manifest's Service is served, on its other addresses.
@@ -59,7 +74,10 @@ pub fn service(object: &ApiService, scope: &Scope) -> Event {
     }
     if converted.ports.is_empty() {
         problems.push("no usable port".to_owned());
-        return invalid(Kind::Service, key, problems);
+        // Its ClusterIP is one all the same, and refuses (72).
+        if converted.cluster_ips.is_empty() {
+            return invalid(Kind::Service, key, problems);
+        }
     }
     apply(Object::Service(key, converted), problems)
 }
@@ -287,6 +305,57 @@ fn affinity_timeout_s(spec: &ServiceSpec, problems: &mut Problems) -> Option<u32
             Some(AFFINITY_TIMEOUT_S_DEFAULT)
         }
     }
+}
+
+/// `None` admits everybody; a list in which nothing can be read admits nobody (7, and section 3).
+fn source_ranges(spec: &ServiceSpec, problems: &mut Problems) -> Option<Vec<IpNet>> {
+    let texts = spec.load_balancer_source_ranges.iter().flatten();
+    let texts: Vec<&str> = texts
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty())
+        .collect();
+    if texts.is_empty() {
+        return None;
+    }
+    let mut ranges = Vec::new();
+    for text in texts {
+        match parse_prefix(text) {
+            Some(range) if !ranges.contains(&range) => ranges.push(range),
+            Some(_) => {}
+            None => problems.push(format!("loadBalancerSourceRange {text:?} is not a prefix")),
+        }
+    }
+    if ranges.is_empty() {
+        problems.push("no loadBalancerSourceRange can be read: nobody is admitted".to_owned());
+    }
+    Some(ranges)
+}
+
+fn algorithm(object: &ApiService, problems: &mut Problems) -> Option<Algorithm> {
+    match annotation(object, ALGORITHM_ANNOTATION, problems)? {
+        Algorithm::LeastConnections => {
+            problems.push(unknown_annotation(
+                ALGORITHM_ANNOTATION,
+                "least-connections",
+            ));
+            None
+        }
+        known @ (Algorithm::Random | Algorithm::Maglev) => Some(known),
+    }
+}
+
+/// One of our own annotations; what it does not know is as if it were not there.
+fn annotation<T: ValueEnum>(object: &ApiService, name: &str, problems: &mut Problems) -> Option<T> {
+    let text = object.metadata.annotations.as_ref()?.get(name)?;
+    let known = T::from_str(text, false).ok();
+    if known.is_none() {
+        problems.push(unknown_annotation(name, text));
+    }
+    known
+}
+
+fn unknown_annotation(name: &str, text: &str) -> String {
+    format!("annotation {name}: {text:?} is unknown")
 }
 
 fn created_s(metadata: &ObjectMeta) -> i64 {

@@ -130,10 +130,10 @@ fn check(origin: Origin, object: Value, expect: &Expect) {
           ! port "e" (81/tcp) is there twice
           ! port "f" (80/tcp) is there twice"#]],
 )]
-#[case::no_usable_port(
+#[case::no_usable_port_72(
     json!({"ports": []}),
     expect![[r#"
-        invalid Service n/s
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[]
           ! no usable port"#]],
 )]
 fn service_of_the_api_converts(#[case] spec: Value, #[case] expect: Expect) {
@@ -155,7 +155,7 @@ fn service_of_another_proxy_is_none_of_ours_1(#[case] value: Value) {
 fn load_balancer_address_is_a_vip_18(#[case] ingress: Value, #[case] vip: &str) {
     let mut object = object(&json!({"type": "LoadBalancer"}));
     object["status"] = json!({"loadBalancer": {"ingress": ingress}});
-    let expect = format!("LoadBalancer ips=[10.96.0.10] vips=[{vip}]");
+    let expect = format!("LoadBalancer ips=[10.96.0.10] addresses=[{vip}]");
     let scope = Scope {
         node: "a".into(),
         origin: Origin::Api,
@@ -261,4 +261,58 @@ fn port_for_health_checks_is_read_30(#[case] spec: Value, #[case] expect: Expect
     service["spec"]["ipFamilies"] = json!(["IPv4"]);
     service["spec"]["clusterIPs"] = json!(["10.96.0.10"]);
     check(Origin::Api, service, &expect);
+}
+
+#[rstest]
+#[case::none(json!(null), expect!["apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]"])]
+#[case::blank(
+    json!(["", " "]),
+    expect!["apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]"],
+)]
+#[case::both_families(
+    json!([" 203.0.113.000/025 ", "fd00::1/64", "203.0.113.0/25"]),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] sources=[203.0.113.0/25 fd00::/64]"#]],
+)]
+#[case::one_is_unreadable(
+    json!(["203.0.113.0", "10.0.0.0/8"]),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] sources=[10.0.0.0/8]
+          ! loadBalancerSourceRange "203.0.113.0" is not a prefix"#]],
+)]
+#[case::all_are_unreadable(
+    json!(["203.0.113.0"]),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] sources=[]
+          ! loadBalancerSourceRange "203.0.113.0" is not a prefix
+          ! no loadBalancerSourceRange can be read: nobody is admitted"#]],
+)]
+fn source_ranges_are_read_7(#[case] ranges: Value, #[case] expect: Expect) {
+    let object = object(&json!({"loadBalancerSourceRanges": ranges}));
+    check(Origin::Api, object, &expect);
+}
+
+#[rstest]
+#[case::known(
+    json!({ALGORITHM_ANNOTATION: "maglev", FORWARDING_ANNOTATION: "dsr"}),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] algorithm=Maglev forwarding=Dsr"#]],
+)]
+#[case::unknown(
+    json!({ALGORITHM_ANNOTATION: "least-connections", FORWARDING_ANNOTATION: "Snat"}),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]
+          ! annotation switchboard.io/algorithm: "least-connections" is unknown
+          ! annotation switchboard.io/forwarding: "Snat" is unknown"#]],
+)]
+#[case::empty(
+    json!({ALGORITHM_ANNOTATION: ""}),
+    expect![[r#"
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]
+          ! annotation switchboard.io/algorithm: "" is unknown"#]],
+)]
+fn annotations_choose_among_what_is_there(#[case] annotations: Value, #[case] expect: Expect) {
+    let mut object = object(&json!({}));
+    object["metadata"]["annotations"] = annotations;
+    check(Origin::Api, object, &expect);
 }
