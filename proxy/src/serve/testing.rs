@@ -27,7 +27,7 @@ use crate::model::{
 #[derive(Clone)]
 pub(super) struct TestClock(Arc<Mutex<Moment>>);
 
-/// Below the ports that the kernel gives to clients, so that none of them takes one before the test.
+/// Below the ports that the kernel gives to clients, so that none of them takes one first.
 const PORTS: std::ops::Range<u32> = 20_000..30_000;
 
 /// An answer as it came over the wire.
