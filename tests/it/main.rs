@@ -10,6 +10,7 @@ mod compile;
 mod differential;
 mod kernel;
 mod lab;
+mod namespace;
 mod packets;
 mod tidy;
 mod verifier;

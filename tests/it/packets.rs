@@ -13,21 +13,27 @@ use tests::{
     privileges,
     scenario::{
         self, Scenario, Step,
-        packet::{Direction as Way, Expected, Kind, Options, Packet, PacketLine},
+        packet::{Expected, Hook, Kind, Options, Packet, PacketLine},
     },
-    wire::{HOST_MAC, POD_MAC, frame},
+    wire::{HOP_LIMIT, HOST_MAC, POD_MAC, frame},
 };
 
-use crate::kernel::{DROP, Kernel, Left, NEXT, REDIRECT};
+use crate::{
+    compile::settings,
+    kernel::{DROP, Kernel, Left, NEXT, REDIRECT},
+    namespace::{Namespace, UPLINK, pod},
+};
 
-const FROM_POD: [[u8; 6]; 2] = [HOST_MAC, POD_MAC];
-const TO_POD: [[u8; 6]; 2] = [POD_MAC, HOST_MAC];
+/// Ethernet's destination and source.
+const ARRIVING: [[u8; 6]; 2] = [HOST_MAC, POD_MAC];
+const LEAVING: [[u8; 6]; 2] = [POD_MAC, HOST_MAC];
 
 #[test]
 fn packets_leave_as_the_scenarios_say() {
     if !privileges::are_there() {
         return;
     }
+    let namespace = Namespace::new("packets").unwrap();
     let mut failures = Vec::new();
     let mut lines = 0;
     for file in scenario::files() {
@@ -37,7 +43,7 @@ fn packets_leave_as_the_scenarios_say() {
             .iter()
             .map(|step| step.packets.len())
             .sum::<usize>();
-        if let Err(error) = check(&scenario) {
+        if let Err(error) = namespace.run(|| check(&scenario)) {
             failures.push(format!("{}: {error:#}", file.display()));
         }
     }
@@ -50,11 +56,18 @@ fn check(scenario: &Scenario) -> Result<()> {
         return Ok(());
     }
     let mut kernel = Kernel::load()?;
-    let mut compiler = Compiler::new();
+    let mut compiler = Compiler::new(settings(scenario)?);
+    // In the order of their names, as the devices are.
+    let pods: BTreeSet<&str> = scenario
+        .steps
+        .iter()
+        .flat_map(|step| step.objects.pods())
+        .map(|pod| pod.name.as_str())
+        .collect();
     for step in &scenario.steps {
         kernel.hold(&compile(&mut compiler, step)?)?;
         for line in &step.packets {
-            check_line(&mut kernel, line)
+            check_line(&mut kernel, &pods, line)
                 .with_context(|| format!("line {}: {}", line.line, line.packet))?;
         }
     }
@@ -76,17 +89,38 @@ fn compile(compiler: &mut Compiler, step: &Step) -> Result<MapState> {
     Ok(compiler.desired().clone())
 }
 
-fn check_line(kernel: &mut Kernel, line: &PacketLine) -> Result<()> {
-    let (direction, ethernet) = match line.direction {
-        Way::Out => (Direction::FromPod, FROM_POD),
-        Way::In => (Direction::ToPod, TO_POD),
+fn check_line(kernel: &mut Kernel, pods: &BTreeSet<&str>, line: &PacketLine) -> Result<()> {
+    let device = |name: &str| {
+        let place = pods.iter().position(|pod| *pod == name);
+        pod(place.with_context(|| format!("no pod {name}"))?)
+    };
+    let (direction, ifindex) = match &line.hook {
+        Hook::FromPod(pod) => (Direction::FromPod, device(pod)?),
+        Hook::ToPod(pod) => (Direction::ToPod, device(pod)?),
+        Hook::FromNet => (Direction::FromNet, UPLINK),
+        Hook::ToNet => (Direction::ToNet, UPLINK),
+    };
+    // What a pod sends arrives here, as what comes from the wire does.
+    let ethernet = match direction {
+        Direction::FromPod | Direction::FromNet => ARRIVING,
+        _ => LEAVING,
     };
     let sent = frame(&line.packet, ethernet);
-    let left = kernel.run(direction, &sent)?;
+    let left = kernel.run(direction, ifindex, &sent)?;
     match &line.expected {
         Expected::Pass(packet) => expect_frame(&left, NEXT, &frame(packet, ethernet), packet),
-        Expected::Redirect(packet) => expect_frame(&left, REDIRECT, &frame(packet, TO_POD), packet),
-        Expected::Reject => expect_reject(&left, &line.packet),
+        Expected::Redirect(packet) => {
+            expect_frame(&left, REDIRECT, &frame(packet, LEAVING), packet)
+        }
+        Expected::Forward(packet) => {
+            let mut packet = packet.clone();
+            let hops = line.packet.options.hops.unwrap_or(HOP_LIMIT);
+            packet.options.hops = Some(hops - 1);
+            expect_frame(&left, REDIRECT, &frame(&packet, ethernet), &packet)
+        }
+        Expected::Reject => expect_error(&left, &line.packet, Kind::Unreachable),
+        Expected::Exceeded => expect_error(&left, &line.packet, Kind::Exceeded),
+        Expected::TooBig => expect_error(&left, &line.packet, Kind::TooBig),
         Expected::Drop(reason) => {
             let is_it = left.action == DROP
                 && matches!(left.verdict, Verdict::Drop(_))
@@ -117,8 +151,8 @@ fn expect_frame(left: &Left, action: i32, expected: &[u8], packet: &Packet) -> R
     Ok(())
 }
 
-/// Port unreachable, in the frontend's name, that quotes the headers of what was sent.
-fn expect_reject(left: &Left, sent: &Packet) -> Result<()> {
+/// An error in the frontend's name that quotes the headers of what was sent.
+fn expect_error(left: &Left, sent: &Packet, kind: fn(Box<Packet>) -> Kind) -> Result<()> {
     let quoted = Packet {
         options: Options {
             length: 0,
@@ -126,14 +160,14 @@ fn expect_reject(left: &Left, sent: &Packet) -> Result<()> {
         },
         ..sent.clone()
     };
-    let full = frame(sent, FROM_POD);
+    let full = frame(sent, ARRIVING);
     let error = Packet {
         source: std::net::SocketAddr::new(sent.destination.ip(), 0),
         destination: std::net::SocketAddr::new(sent.source.ip(), 0),
-        kind: Kind::Unreachable(Box::new(quoted)),
+        kind: kind(Box::new(quoted)),
         options: Options::default(),
     };
-    let mut expected = frame(&error, TO_POD);
+    let mut expected = frame(&error, LEAVING);
     // The quoted headers are those of the whole packet, lengths and checksums included.
     let v4 = sent.source.is_ipv4();
     let (ip, icmp) = if v4 { (20, 34) } else { (40, 54) };

@@ -14,7 +14,8 @@ pub const POD_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
-const HOP_LIMIT: u8 = 64;
+/// What a packet begins with if nothing is said.
+pub const HOP_LIMIT: u8 = 64;
 
 /// The frame that the notation stands for. `ethernet` is the destination and the source.
 pub fn frame(packet: &Packet, ethernet: [[u8; 6]; 2]) -> Vec<u8> {
@@ -58,7 +59,7 @@ fn ip(packet: &Packet) -> Vec<u8> {
             bytes.extend(total.to_be_bytes());
             bytes.extend(id.to_be_bytes());
             bytes.extend(fragment.to_be_bytes());
-            bytes.extend([HOP_LIMIT, protocol, 0, 0]);
+            bytes.extend([hops(packet), protocol, 0, 0]);
             bytes.extend(source.octets());
             bytes.extend(destination.octets());
             bytes.extend(options);
@@ -72,7 +73,7 @@ fn ip(packet: &Packet) -> Vec<u8> {
             let length = u16::try_from(extensions.len() + payload.len()).expect("below 64 KiB");
             let mut bytes = vec![0x60, 0, 0, 0];
             bytes.extend(length.to_be_bytes());
-            bytes.extend([next, HOP_LIMIT]);
+            bytes.extend([next, hops(packet)]);
             bytes.extend(source.octets());
             bytes.extend(destination.octets());
             bytes.extend(extensions);
@@ -81,6 +82,10 @@ fn ip(packet: &Packet) -> Vec<u8> {
         }
         (source, destination) => panic!("{source} and {destination} are of two families"),
     }
+}
+
+fn hops(packet: &Packet) -> u8 {
+    packet.options.hops.unwrap_or(HOP_LIMIT)
 }
 
 fn fragment4(fragment: Option<Fragment>) -> (u16, u16) {
@@ -115,12 +120,8 @@ const fn protocol(kind: &Kind, source: SocketAddr) -> u8 {
         Kind::Tcp(_) => TCP,
         Kind::Udp => UDP,
         Kind::Sctp => SCTP,
-        Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_) => {
-            if source.is_ipv4() {
-                1
-            } else {
-                58
-            }
+        Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_) | Kind::Exceeded(_) => {
+            if source.is_ipv4() { 1 } else { 58 }
         }
     }
 }
@@ -169,7 +170,7 @@ fn transport(packet: &Packet) -> (u8, Vec<u8>) {
             bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
             return (protocol, bytes);
         }
-        Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_) => {
+        Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_) | Kind::Exceeded(_) => {
             bytes = icmp(packet);
             2
         }
@@ -177,7 +178,7 @@ fn transport(packet: &Packet) -> (u8, Vec<u8>) {
     bytes.extend(payload);
     if !packet.options.no_checksum {
         let checksum = match (&packet.kind, packet.source.is_ipv4()) {
-            (Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_), true) => {
+            (Kind::Echo | Kind::Unreachable(_) | Kind::TooBig(_) | Kind::Exceeded(_), true) => {
                 internet_checksum(&[&bytes])
             }
             _ => internet_checksum(&[&pseudo_header(packet, protocol, bytes.len()), &bytes]),
@@ -199,6 +200,8 @@ fn icmp(packet: &Packet) -> Vec<u8> {
         (Kind::Unreachable(quoted), false) => ([1, 4, 0, 0, 0, 0, 0, 0], Some(quoted)),
         (Kind::TooBig(quoted), true) => ([3, 4, 0, 0, 0, 0, 0x05, 0x14], Some(quoted)),
         (Kind::TooBig(quoted), false) => ([2, 0, 0, 0, 0, 0, 0x05, 0x14], Some(quoted)),
+        (Kind::Exceeded(quoted), true) => ([11, 0, 0, 0, 0, 0, 0, 0], Some(quoted)),
+        (Kind::Exceeded(quoted), false) => ([3, 0, 0, 0, 0, 0, 0, 0], Some(quoted)),
         (_, true) => ([8, 0, 0, 0, 0, 1, 0, 1], None),
         (_, false) => ([128, 0, 0, 0, 0, 1, 0, 1], None),
     };

@@ -1,93 +1,34 @@
-//! Random packets around a few services: new flows, replies, errors, fragments, and damage.
+//! Random packets around a few services: new flows, replies, errors, fragments, and damage, from a
+//! pod and from the wire.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use proxy_datapath::{
-    family::{Family, Ipv6, Port, proto},
-    frontend::backend,
-    tables::{Backend, Frontend, FrontendKey, port_proto},
-    verdict::{Direction, Verdict},
-};
-use switchboard::plan::{FamilyState, MapState};
+use proxy_datapath::verdict::{Direction, Verdict};
 use tests::{
     scenario::packet::{Fragment, Kind, Options, Packet},
     wire::{HOST_MAC, POD_MAC, frame},
 };
 
-use super::host::Left;
+use super::{
+    host::Left,
+    tables::{
+        BACKEND_PORT, CLIENT, FRONTEND_PORT, ITSELF, NOBODY, NODE_PORTS, NOT_HERE, REMOTE,
+        SNAT_PORT, SOME_SOURCES, far, node_addr, pod_addr, vip_addr,
+    },
+};
 
 /// Translated frames that later packets answer.
 const REMEMBERED: usize = 64;
-const CLIENT: u8 = 5;
-/// Frontends by their address's last byte: to another pod, to the client itself, to nobody.
-const REMOTE: u8 = 10;
-const ITSELF: u8 = 11;
-const NOBODY: u8 = 12;
-const FRONTEND_PORT: u16 = 80;
-const BACKEND_PORT: u16 = 8080;
-const PROTOCOLS: [u32; 3] = [proto::TCP, proto::UDP, proto::SCTP];
-
 pub(crate) struct Generator {
     state: u64,
     translated: Vec<(Direction, Vec<u8>)>,
 }
 
-/// The tables that both sides get.
-pub(crate) fn maps() -> MapState {
-    let mut maps = MapState::default();
-    fill(&mut maps.v4, &mut maps.slots);
-    fill::<Ipv6>(&mut maps.v6, &mut maps.slots);
-    maps
-}
-
-fn fill<F: Family>(state: &mut FamilyState<F>, slots: &mut std::collections::BTreeMap<u32, u32>) {
-    let v6 = F::NUMBER == 6;
-    let mut id = 0;
-    for protocol in PROTOCOLS {
-        for vip in [REMOTE, ITSELF, NOBODY] {
-            let addr = F::from_ip(vip_addr(v6, vip)).expect("of the family");
-            let key = FrontendKey::new(addr, Port::new(FRONTEND_PORT), protocol);
-            let slot = id + if v6 { 100 } else { 0 };
-            let mut frontend = Frontend {
-                base: slot,
-                count: 0,
-                flags: 0,
-                service: id,
-            };
-            if vip != NOBODY {
-                let pod = if vip == ITSELF { CLIENT } else { 9 };
-                let addr = F::from_ip(pod_addr(v6, pod)).expect("of the family");
-                let port_proto = port_proto(Port::new(BACKEND_PORT), protocol);
-                let value = Backend {
-                    addr,
-                    port_proto,
-                    state: backend::ACTIVE,
-                    service: id,
-                };
-                state.backends.insert(id, value);
-                slots.insert(slot, id);
-                frontend.count = 1;
-            }
-            state.frontends.insert(key, frontend);
-            state.vips.insert(addr, 1);
-            id += 1;
-        }
-    }
-}
-
-fn vip_addr(v6: bool, last: u8) -> IpAddr {
-    if v6 {
-        Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, last.into()).into()
-    } else {
-        Ipv4Addr::new(10, 96, 0, last).into()
-    }
-}
-
-fn pod_addr(v6: bool, last: u8) -> IpAddr {
-    if v6 {
-        Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, last.into()).into()
-    } else {
-        Ipv4Addr::new(10, 1, 0, last).into()
+/// The client pod's address as a packet has it.
+fn client_bytes(v6: bool) -> Vec<u8> {
+    match pod_addr(v6, CLIENT) {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
     }
 }
 
@@ -102,9 +43,10 @@ impl Generator {
     }
 
     pub(crate) fn packet(&mut self) -> (Direction, Vec<u8>) {
-        let (direction, mut frame) = match self.below(8) {
-            0 | 1 if !self.translated.is_empty() => self.answer(),
-            2 => self.error(),
+        let (direction, mut frame) = match self.below(12) {
+            0..3 if !self.translated.is_empty() => self.answer(),
+            3 => self.error(),
+            4..8 => self.arriving(),
             _ => self.fresh(),
         };
         match self.below(12) {
@@ -117,7 +59,8 @@ impl Generator {
 
     /// Remembers what was translated, to answer it.
     pub(crate) fn follow(&mut self, direction: Direction, left: &Left) {
-        if !matches!(left.verdict, Verdict::Translate | Verdict::Hairpin) {
+        let translates = [Verdict::Translate, Verdict::Hairpin, Verdict::Forward];
+        if !translates.contains(&left.verdict) {
             return;
         }
         let way = if left.verdict == Verdict::Hairpin {
@@ -136,9 +79,7 @@ impl Generator {
 
     fn fresh(&mut self) -> (Direction, Vec<u8>) {
         let v6 = self.below(2) == 0;
-        let last = [REMOTE, REMOTE, ITSELF, NOBODY, 13][self.below(5)];
-        let port = [FRONTEND_PORT, FRONTEND_PORT, FRONTEND_PORT, 81][self.below(4)];
-        let frontend = SocketAddr::new(vip_addr(v6, last), port);
+        let frontend = self.frontend(v6);
         let backend = SocketAddr::new(pod_addr(v6, 9), BACKEND_PORT);
         let packet = Packet {
             source: SocketAddr::new(pod_addr(v6, CLIENT), self.client_port()),
@@ -151,6 +92,41 @@ impl Generator {
             options: self.options(),
         };
         (Direction::FromPod, frame(&packet, [HOST_MAC, POD_MAC]))
+    }
+
+    /// A packet that comes to this node: for a frontend, or for itself.
+    fn arriving(&mut self) -> (Direction, Vec<u8>) {
+        let v6 = self.below(2) == 0;
+        let source = match self.below(4) {
+            // A pod of another node.
+            0 => pod_addr(v6, 9),
+            _ => far(v6),
+        };
+        let destination = match self.below(6) {
+            0 => SocketAddr::new(node_addr(v6), SNAT_PORT),
+            _ => self.frontend(v6),
+        };
+        let mut options = self.options();
+        options.hops = [None, None, None, Some(1), Some(2)][self.below(5)];
+        let packet = Packet {
+            source: SocketAddr::new(source, self.client_port()),
+            destination,
+            kind: self.kind(),
+            options,
+        };
+        (Direction::FromNet, frame(&packet, [HOST_MAC, POD_MAC]))
+    }
+
+    /// Something that is dialled.
+    fn frontend(&mut self, v6: bool) -> SocketAddr {
+        if self.below(4) == 0 {
+            let port = [NODE_PORTS[0], NODE_PORTS[1], 30082][self.below(3)];
+            return SocketAddr::new(node_addr(v6), port);
+        }
+        let all = [REMOTE, REMOTE, ITSELF, NOBODY, NOT_HERE, SOME_SOURCES, 13];
+        let last = all[self.below(all.len())];
+        let port = [FRONTEND_PORT, FRONTEND_PORT, FRONTEND_PORT, 81][self.below(4)];
+        SocketAddr::new(vip_addr(v6, last), port)
     }
 
     /// A packet in the other direction of one that was translated: addresses and ports swapped.
@@ -168,9 +144,14 @@ impl Generator {
         if let Some(ports) = frame.get_mut(ports..ports + 4) {
             ports.rotate_left(2);
         }
-        // What went to the pod comes from it, and the other way round.
+        // What went to the pod comes from it, and the other way round; what the wire was led to a
+        // pod of this node leaves it again.
+        let to_itself = frame[at..].starts_with(&client_bytes(frame[12] != 0x08));
         let direction = match way {
             Direction::ToPod => Direction::FromPod,
+            Direction::FromNet if to_itself => Direction::ToNet,
+            Direction::FromNet => Direction::FromNet,
+            Direction::ToNet => Direction::FromNet,
             _ => Direction::ToPod,
         };
         (direction, frame)
@@ -246,6 +227,7 @@ impl Generator {
             no_checksum: self.below(8) == 0,
             ip_options: self.below(8) == 0,
             cut: (self.below(16) == 0).then(|| self.below(24)),
+            hops: None,
         }
     }
 

@@ -1,24 +1,20 @@
 //! The decision crate on the host, over tables in memory.
 
-use std::collections::BTreeMap;
-
 use proxy_datapath::{
-    family::{Family, Ipv4, Ipv6},
-    flow,
-    packet::{Packet, Rewrite},
+    family::{Ipv4, Ipv6},
+    flow, net,
+    packet::{Packet, Rewrite, shape},
     parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
+    plain,
     rewrite::rewrite,
-    tables::{
-        Backend, Flow, FlowKey, Flows, Fragment, FragmentKey, Frontend, FrontendKey, Services,
-    },
-    verdict::{Direction, DropReason, Verdict},
-    wire::{Buffer, Bytes as _},
+    verdict::{Direction, DropReason, Verdict, code},
+    wire::{Buffer, Bytes as _, Sum},
 };
-use switchboard::plan::{FamilyState, MapState};
+use switchboard::{observe::Simulation, plan::MapState};
 
-pub(crate) struct Host {
-    v4: Memory<Ipv4>,
-    v6: Memory<Ipv6>,
+pub(crate) struct Host<'a> {
+    v4: Simulation<'a, Ipv4>,
+    v6: Simulation<'a, Ipv6>,
 }
 
 /// How a packet left.
@@ -27,29 +23,23 @@ pub(crate) struct Left {
     pub(crate) frame: Vec<u8>,
 }
 
-struct Memory<F: Family> {
-    services: FamilyState<F>,
-    slots: BTreeMap<u32, u32>,
-    flows: BTreeMap<FlowKey<F>, Flow<F>>,
-    fragments: BTreeMap<FragmentKey<F>, Fragment>,
-}
-
 // === impl Host ===
 
-impl Host {
-    pub(crate) fn new(maps: &MapState) -> Self {
+impl<'a> Host<'a> {
+    pub(crate) fn new(maps: &'a MapState) -> Self {
         Self {
-            v4: Memory::new(&maps.v4, &maps.slots),
-            v6: Memory::new(&maps.v6, &maps.slots),
+            v4: Simulation::new(&maps.v4, &maps.slots),
+            v6: Simulation::new(&maps.v6, &maps.slots),
         }
     }
 
-    pub(crate) fn run(&mut self, direction: Direction, frame: &[u8]) -> Left {
+    /// What becomes of a frame that passes the device of this index.
+    pub(crate) fn run(&mut self, direction: Direction, ifindex: u32, frame: &[u8]) -> Left {
         let mut frame = frame.to_vec();
         let ethertype = Buffer(&mut frame).load::<u16>(12);
         let verdict = match ethertype {
-            Some(ETHERTYPE_IPV4) => run(&mut self.v4, direction, &mut frame),
-            Some(ETHERTYPE_IPV6) => run(&mut self.v6, direction, &mut frame),
+            Some(ETHERTYPE_IPV4) => run(&mut self.v4, direction, ifindex, &mut frame),
+            Some(ETHERTYPE_IPV6) => run(&mut self.v6, direction, ifindex, &mut frame),
             _ => Verdict::Pass,
         };
         if verdict == Verdict::Hairpin {
@@ -60,83 +50,82 @@ impl Host {
     }
 }
 
-fn run<F: Header>(tables: &mut Memory<F>, direction: Direction, frame: &mut [u8]) -> Verdict {
+fn run<F: Header>(
+    tables: &mut Simulation<'_, F>,
+    direction: Direction,
+    ifindex: u32,
+    frame: &mut [u8],
+) -> Verdict {
+    let on_wire = matches!(direction, Direction::FromNet | Direction::ToNet);
+    let endpoint = if on_wire { 0 } else { ifindex };
+    let general = |bytes: &mut Buffer<'_>, tables: &mut Simulation<'_, F>| {
+        decide(bytes, tables, direction, endpoint)
+    };
+    let bytes = &mut Buffer(frame);
+    let decided = if on_wire {
+        general(bytes, tables)
+    } else {
+        plain::run::<F, _, _>(bytes, tables, direction, endpoint, general)
+    };
+    Verdict::from_code(decided).expect("a decision is a code")
+}
+
+/// Every kind of packet, stage by stage.
+fn decide<F: Header>(
+    bytes: &mut Buffer<'_>,
+    tables: &mut Simulation<'_, F>,
+    direction: Direction,
+    endpoint: u32,
+) -> u32 {
     let mut packet = Packet::<F>::default();
     let mut layout = Layout::default();
-    let mut bytes = Buffer(frame);
-    parse(&bytes, &mut packet, &mut layout);
+    packet.key.endpoint = endpoint;
+    parse(bytes, &mut packet, &mut layout);
     let mut new = Rewrite::of(&packet.key);
-    let code = match direction {
+    let decided = match direction {
         Direction::FromPod => flow::from_pod(&packet, tables, &mut new),
-        _ => flow::to_pod(&packet, tables, &mut new),
+        Direction::ToPod => flow::to_pod(&packet, tables, &mut new),
+        Direction::FromNet => net::from_net(&packet, tables, &mut new),
+        _ => net::to_net(&packet, tables, &mut new),
     };
-    let verdict = Verdict::from_code(code).expect("a decision is a code");
-    let translates = matches!(verdict, Verdict::Translate | Verdict::Hairpin);
-    if translates && rewrite(&mut bytes, &packet, &layout, &new).is_none() {
-        return Verdict::Drop(DropReason::RewriteFailed);
+    let translates = matches!(decided, code::TRANSLATE | code::HAIRPIN | code::FORWARD);
+    if decided == code::FORWARD && hops::<F>(bytes) <= 1 {
+        // Its sender is told, unless it is an error itself.
+        return if packet.shape == shape::ICMP_ERROR {
+            DropReason::HopLimit.code()
+        } else {
+            code::REJECT
+        };
     }
-    verdict
+    if translates && rewrite(bytes, &packet, &layout, &new).is_none() {
+        return DropReason::RewriteFailed.code();
+    }
+    if decided == code::FORWARD {
+        one_hop_less::<F>(bytes);
+    }
+    decided
 }
 
-// === impl Memory ===
-
-impl<F: Family> Memory<F> {
-    fn new(services: &FamilyState<F>, slots: &BTreeMap<u32, u32>) -> Self {
-        Self {
-            services: services.clone(),
-            slots: slots.clone(),
-            flows: BTreeMap::new(),
-            fragments: BTreeMap::new(),
-        }
-    }
+const fn hops_at<F: Header>() -> usize {
+    if F::NUMBER == 4 { 22 } else { 21 }
 }
 
-impl<F: Family> Services<F> for Memory<F> {
-    fn frontend(&self, key: &FrontendKey<F>) -> Option<Frontend> {
-        self.services.frontends.get(key).copied()
-    }
-
-    fn slot(&self, index: u32) -> Option<u32> {
-        Some(self.slots.get(&index).copied().unwrap_or(0))
-    }
-
-    fn backend(&self, id: u32) -> Option<Backend<F>> {
-        Some(self.services.backends.get(&id).copied().unwrap_or_default())
-    }
-
-    fn is_vip(&self, addr: &F::Addr) -> bool {
-        self.services.vips.contains_key(addr)
-    }
-
-    fn random(&mut self) -> u32 {
-        0
-    }
+fn hops<F: Header>(bytes: &Buffer<'_>) -> u8 {
+    bytes.0[hops_at::<F>()]
 }
 
-impl<F: Family> Flows<F> for Memory<F> {
-    fn flow(&mut self, key: &FlowKey<F>) -> Option<&mut Flow<F>> {
-        self.flows.get_mut(key)
-    }
-
-    fn insert_flow(&mut self, key: &FlowKey<F>, flow: &Flow<F>) -> bool {
-        self.flows.insert(*key, *flow);
-        true
-    }
-
-    fn remove_flow(&mut self, key: &FlowKey<F>) {
-        self.flows.remove(key);
-    }
-
-    fn fragment(&self, key: &FragmentKey<F>) -> Option<Fragment> {
-        self.fragments.get(key).copied()
-    }
-
-    fn insert_fragment(&mut self, key: &FragmentKey<F>, fragment: &Fragment) -> bool {
-        self.fragments.insert(*key, *fragment);
-        true
-    }
-
-    fn now_s(&self) -> u32 {
-        0
+/// Counts this node as a hop.
+fn one_hop_less<F: Header>(bytes: &mut Buffer<'_>) {
+    /// The word with the hop limit, and the checksum.
+    const WORD: u32 = 22;
+    const CHECKSUM: u32 = 24;
+    let hops = hops_at::<F>();
+    let old = bytes.load::<u16>(WORD).expect("it was parsed");
+    bytes.0[hops] -= 1;
+    let new = bytes.load::<u16>(WORD).expect("it was parsed");
+    if F::NUMBER == 4 {
+        let checksum = bytes.load::<u16>(CHECKSUM).expect("it was parsed");
+        let change = Sum::of(old.into(), new.into());
+        bytes.store(CHECKSUM, change.apply(checksum));
     }
 }

@@ -2,10 +2,11 @@
 //! has such lines, over the lab.
 //!
 //! `# ` lines first, the first of them one sentence; then sections, each under a `-- name --`:
-//! `objects` (`objects`), `FILE.yaml` (the file itself), `maps`, `diagnostics`, `packets`
-//! (`packet.rs`), `lab` (`call.rs`). `-- step TITLE --` begins the next step, whose objects amend
-//! those before. `-- restart --` says that the agent starts anew before the step, with the maps as
-//! they were.
+//! `config` (the agent's configuration file, of the first step), `objects` (`objects`),
+//! `FILE.yaml` (the file itself), `maps` (frontends, the sources they admit, backends),
+//! `addresses` (what the node knows of addresses), `diagnostics`, `packets` (`packet.rs`), `lab`
+//! (`call.rs`). `-- step TITLE --` begins the next step, whose objects amend those before. `--
+//! restart --` says that the agent starts anew before the step, with the maps as they were.
 
 pub mod call;
 pub mod objects;
@@ -26,6 +27,8 @@ use packet::PacketLine;
 pub struct Scenario {
     /// What must hold.
     pub title: String,
+    /// The configuration file.
+    pub config: String,
     pub steps: Vec<Step>,
     /// The whole text, as sections.
     sections: Vec<Section>,
@@ -39,6 +42,7 @@ pub struct Step {
     /// Everything that exists in this step, also from the steps before.
     pub objects: Objects,
     pub maps: Option<Expectation>,
+    pub addresses: Option<Expectation>,
     pub diagnostics: Option<Expectation>,
     pub packets: Vec<PacketLine>,
     pub calls: Vec<Call>,
@@ -99,8 +103,18 @@ impl Scenario {
                 .all(|line| line.is_empty() || line.starts_with('#')),
             "the lines before the first section must begin with #"
         );
+        let mut config = String::new();
         let mut steps = vec![Step::default()];
         for (number, section) in sections.iter().enumerate().skip(1) {
+            if section.name == "config" {
+                ensure!(
+                    steps.len() == 1,
+                    "line {}: an agent has one configuration",
+                    section.first_line
+                );
+                config = section.text();
+                continue;
+            }
             if let Some(title) = section.name.strip_prefix("step ") {
                 let objects = steps
                     .last()
@@ -123,6 +137,7 @@ impl Scenario {
         }
         Ok(Self {
             title,
+            config,
             steps,
             sections,
         })
@@ -170,6 +185,7 @@ impl Step {
             }
             "restart" => self.restart = true,
             "maps" => self.maps = expectation(),
+            "addresses" => self.addresses = expectation(),
             "diagnostics" => self.diagnostics = expectation(),
             "packets" => {
                 for (line, text) in section.numbered() {

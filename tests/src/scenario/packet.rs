@@ -1,11 +1,14 @@
 //! Packet notation: `POD out|in PACKET => PACKET pass|redirect`, or `=> reject`, `=> drop REASON`.
+//! On the wire: `net in|out PACKET`, seen from this node, where `=> PACKET forward` is sent to its
+//! next hop, and `=> exceeded` or `=> too-big` answered with why it is not.
 //!
 //! A packet is `SOURCE > DESTINATION KIND`, where KIND is TCP flags (`S`, `SA`, `FA` …), `udp`,
-//! `sctp`, `echo`, or an ICMP error `unreachable [PACKET]` or `too-big [PACKET]` with the packet
-//! it quotes; then options: `len=BYTES` of payload, `id=N` and `offset=BYTES` and `more` of a
-//! fragment, `no-checksum`, `options` for IP options or an extension header, `cut=BYTES` for a
-//! packet that ends so many bytes after its IP header. Checksums and lengths are always checked
-//! and never mentioned.
+//! `sctp`, `echo`, or an ICMP error `unreachable [PACKET]`, `too-big [PACKET]` or `exceeded
+//! [PACKET]` with the packet it quotes; then options: `len=BYTES` of payload, `id=N` and
+//! `offset=BYTES` and `more` of a fragment, `no-checksum`, `options` for IP options or an
+//! extension header, `hops=N` for a hop limit other than 64, `cut=BYTES` for a packet that ends
+//! so many bytes after its IP header. Checksums and lengths are always checked and never
+//! mentioned, nor is that a forwarded packet has a hop less.
 
 use std::{fmt, net::SocketAddr};
 
@@ -16,20 +19,22 @@ use anyhow::{Context, Result, bail, ensure};
 pub struct PacketLine {
     /// The line of the file.
     pub line: usize,
-    /// The pod whose device it passes.
-    pub pod: String,
-    pub direction: Direction,
+    pub hook: Hook,
     pub packet: Packet,
     pub expected: Expected,
 }
 
-/// From the pod's point of view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Sent by the pod: `from_pod`.
-    Out,
-    /// About to be received: `to_pod`.
-    In,
+/// Where it passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Sent by this pod.
+    FromPod(String),
+    /// About to be received by this pod.
+    ToPod(String),
+    /// Arrives at this node.
+    FromNet,
+    /// Leaves this node.
+    ToNet,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +55,10 @@ pub enum Kind {
     Echo,
     /// Destination unreachable, port unreachable, with the packet it is about.
     Unreachable(Box<Packet>),
-    /// Fragmentation needed, packet too big.
+    /// Fragmentation needed, packet too big; 1300 bytes would not be.
     TooBig(Box<Packet>),
+    /// Hop limit exceeded.
+    Exceeded(Box<Packet>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +72,8 @@ pub struct Options {
     pub ip_options: bool,
     /// How much of the transport header and payload there is, if not all.
     pub cut: Option<usize>,
+    /// The hop limit, if it is not the usual one.
+    pub hops: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +90,14 @@ pub enum Expected {
     Pass(Packet),
     /// Is sent on like this, by-passing the stack.
     Redirect(Packet),
+    /// Is sent to its next hop like this, with a hop less.
+    Forward(Packet),
     /// Is answered with port unreachable.
     Reject,
+    /// Is answered with its hop limit exceeded.
+    Exceeded,
+    /// Is answered with what it may be at the most.
+    TooBig,
     /// The drop reason.
     Drop(String),
 }
@@ -95,18 +110,19 @@ impl PacketLine {
             .split_once("=>")
             .context("no => in the packet's line")?;
         let mut words = Words::new(given);
-        let pod = words.next().context("no pod")?.to_owned();
-        let direction = match words.next() {
-            Some("out") => Direction::Out,
-            Some("in") => Direction::In,
-            other => bail!("{other:?} is neither out nor in"),
+        let device = words.next().context("no pod")?;
+        let hook = match (device, words.next()) {
+            ("net", Some("in")) => Hook::FromNet,
+            ("net", Some("out")) => Hook::ToNet,
+            (pod, Some("out")) => Hook::FromPod(pod.to_owned()),
+            (pod, Some("in")) => Hook::ToPod(pod.to_owned()),
+            (_, other) => bail!("{other:?} is neither out nor in"),
         };
         let packet = words.packet()?;
         words.end()?;
         Ok(Self {
             line,
-            pod,
-            direction,
+            hook,
             packet,
             expected: Expected::parse(expected)?,
         })
@@ -123,6 +139,14 @@ impl Expected {
                 words.next();
                 Self::Reject
             }
+            Some("exceeded") => {
+                words.next();
+                Self::Exceeded
+            }
+            Some("too-big") => {
+                words.next();
+                Self::TooBig
+            }
             Some("drop") => {
                 words.next();
                 Self::Drop(words.next().context("no drop reason")?.to_owned())
@@ -132,7 +156,8 @@ impl Expected {
                 match words.next() {
                     Some("pass") => Self::Pass(packet),
                     Some("redirect") => Self::Redirect(packet),
-                    other => bail!("{other:?} is neither pass nor redirect"),
+                    Some("forward") => Self::Forward(packet),
+                    other => bail!("{other:?} is not pass, redirect or forward"),
                 }
             }
         };
@@ -157,6 +182,7 @@ impl fmt::Display for Packet {
             Kind::Echo => f.write_str("echo")?,
             Kind::Unreachable(inner) => write!(f, "unreachable [{inner}]")?,
             Kind::TooBig(inner) => write!(f, "too-big [{inner}]")?,
+            Kind::Exceeded(inner) => write!(f, "exceeded [{inner}]")?,
         }
         let Options {
             length,
@@ -164,6 +190,7 @@ impl fmt::Display for Packet {
             no_checksum,
             ip_options,
             cut,
+            hops,
         } = self.options;
         if length != 0 {
             write!(f, " len={length}")?;
@@ -174,7 +201,10 @@ impl fmt::Display for Packet {
         }
         f.write_str(if no_checksum { " no-checksum" } else { "" })?;
         f.write_str(if ip_options { " options" } else { "" })?;
-        cut.map_or(Ok(()), |cut| write!(f, " cut={cut}"))
+        if let Some(cut) = cut {
+            write!(f, " cut={cut}")?;
+        }
+        hops.map_or(Ok(()), |hops| write!(f, " hops={hops}"))
     }
 }
 
@@ -213,6 +243,7 @@ impl<'a> Words<'a> {
             "echo" => Kind::Echo,
             "unreachable" => Kind::Unreachable(Box::new(self.quoted()?)),
             "too-big" => Kind::TooBig(Box::new(self.quoted()?)),
+            "exceeded" => Kind::Exceeded(Box::new(self.quoted()?)),
             flags if flags.chars().all(|flag| "SAFRPU".contains(flag)) => {
                 Kind::Tcp(flags.to_owned())
             }
@@ -239,6 +270,7 @@ impl<'a> Words<'a> {
             match word.split_once('=') {
                 Some(("len", value)) => options.length = value.parse()?,
                 Some(("cut", value)) => options.cut = Some(value.parse()?),
+                Some(("hops", value)) => options.hops = Some(value.parse()?),
                 Some(("id", value)) => {
                     options.fragment.get_or_insert_default().id = value.parse()?;
                 }
@@ -284,8 +316,8 @@ mod tests {
                     => 10.1.0.5:4000 > 10.1.0.9:8080 S redirect";
         let line = PacketLine::parse(text, 7).unwrap();
         assert_eq!(
-            (line.pod.as_str(), line.direction, line.line),
-            ("client", Direction::Out, 7)
+            (line.hook, line.line),
+            (Hook::FromPod("client".to_owned()), 7)
         );
         assert_eq!(line.packet.destination, "10.96.0.10:80".parse().unwrap());
         assert_eq!(line.packet.kind, Kind::Tcp("S".to_owned()));
@@ -293,6 +325,15 @@ mod tests {
             panic!("{line:?}")
         };
         assert_eq!(packet.to_string(), "10.1.0.5:4000 > 10.1.0.9:8080 S");
+    }
+
+    #[test]
+    fn the_wire_is_a_device_of_its_own() {
+        let text = "net in 192.0.2.7:4000 > 10.0.0.1:30080 S \
+                    => 10.0.0.1:2000 > 10.1.1.9:8080 S forward";
+        let line = PacketLine::parse(text, 7).unwrap();
+        assert_eq!(line.hook, Hook::FromNet);
+        assert!(matches!(line.expected, Expected::Forward(_)), "{line:?}");
     }
 
     #[test]
@@ -306,6 +347,7 @@ mod tests {
             "10.1.0.9 > 10.1.0.5 unreachable [10.1.0.5:4000 > 10.1.0.9:53 udp len=8]",
             "fd00:1::9 > fd00:1::5 too-big [[fd00:1::5]:4000 > [fd00:1::9]:53 udp]",
             "10.1.0.5:4000 > 10.96.0.10:53 udp len=1400 id=7 offset=0 more",
+            "192.0.2.7:4000 > 10.0.0.1:30080 S hops=1",
         ] {
             let mut words = Words::new(text);
             let packet = words.packet().unwrap();

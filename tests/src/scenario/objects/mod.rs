@@ -4,9 +4,12 @@
 //! - `pod [NAMESPACE/]NAME ADDR... [LABEL=VALUE...] [on=NODE] [FLAG...]`: without `on`, on the
 //!   first node. Flags: `unready`, `terminating`, `ready` (although terminating), `serving`
 //!   (although unready), `hostnetwork`, `finished`.
-//! - `service NAMESPACE/NAME ADDR[,ADDR] [NAME:]PORT/PROTO->TARGET... [LABEL=VALUE...]` and the
-//!   fields `type`, `internal`, `external`, `affinity`, `created`. Its slices are derived from its
-//!   pods, one for each family, as the endpointslice controller would.
+//! - `service NAMESPACE/NAME ADDR[,ADDR] [NAME:]PORT/PROTO->TARGET[@NODEPORT]... [LABEL=VALUE...]`
+//!   and the fields `type`, `internal`, `external`, `affinity`, `created`, `external-ips`, `lb`
+//!   (the load balancer's addresses) and `ranges` (the sources that it admits). Without `type` it
+//!   is what its fields need. Its slices are derived from its pods, one for each family, as the
+//!   endpointslice controller would.
+//! - `service-cidr NAME CIDR...`: where ClusterIPs come from.
 //! - `delete KIND NAME` takes one back.
 
 mod node;
@@ -35,6 +38,7 @@ pub struct Objects {
     nodes: Vec<Node>,
     pods: BTreeMap<String, Pod>,
     services: BTreeMap<String, Service>,
+    service_cidrs: BTreeMap<String, Vec<String>>,
     files: BTreeMap<String, String>,
 }
 
@@ -62,6 +66,10 @@ impl Objects {
             "service" => {
                 self.services
                     .insert(name.to_owned(), Service::parse(name, words)?);
+            }
+            "service-cidr" => {
+                let cidrs = words.map(str::to_owned).collect();
+                self.service_cidrs.insert(name.to_owned(), cidrs);
             }
             "delete" => {
                 let what = words.next().context("delete KIND NAME")?;
@@ -112,6 +120,14 @@ impl Objects {
                 .values()
                 .map(|pod| pod.to_kubernetes(self.own_node())),
         );
+        items.extend(self.service_cidrs.iter().map(|(name, cidrs)| {
+            json!({
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "ServiceCIDR",
+                "metadata": { "name": name },
+                "spec": { "cidrs": cidrs },
+            })
+        }));
         for service in self.services.values() {
             items.push(service.to_kubernetes());
             items.extend(
@@ -133,6 +149,7 @@ impl Objects {
             }
             "pod" => self.pods.remove(name).is_some(),
             "service" => self.services.remove(name).is_some(),
+            "service-cidr" => self.service_cidrs.remove(name).is_some(),
             other => bail!("unknown kind {other:?}"),
         };
         ensure!(found, "there is no {kind} {name} to delete");

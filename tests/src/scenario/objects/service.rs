@@ -24,13 +24,23 @@ pub(super) struct Port {
     port: u16,
     protocol: String,
     target: u16,
+    node_port: Option<u16>,
 }
 
 // === impl Service ===
 
 impl Service {
     pub(super) fn parse<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Result<Self> {
-        const FIELDS: [&str; 5] = ["type", "internal", "external", "affinity", "created"];
+        const FIELDS: [&str; 8] = [
+            "type",
+            "internal",
+            "external",
+            "affinity",
+            "created",
+            "external-ips",
+            "lb",
+            "ranges",
+        ];
         let (namespace, name) = split_name(name);
         let mut service = Self {
             namespace: namespace.to_owned(),
@@ -61,11 +71,6 @@ impl Service {
     }
 
     pub(super) fn to_kubernetes(&self) -> Value {
-        let field = |name: &str, default: &str| {
-            self.fields
-                .get(name)
-                .map_or_else(|| default.to_owned(), Clone::clone)
-        };
         let families: Vec<_> = self
             .addrs
             .iter()
@@ -77,41 +82,75 @@ impl Service {
             "metadata": {
                 "namespace": self.namespace,
                 "name": self.name,
-                "creationTimestamp": field("created", "2026-01-01T00:00:00Z"),
+                "creationTimestamp": self.field("created").unwrap_or("2026-01-01T00:00:00Z"),
             },
             "spec": {
-                "type": field("type", "ClusterIP"),
+                "type": self.field("type").unwrap_or_else(|| self.default_type()),
                 "clusterIP": self.addrs.first(),
                 "clusterIPs": self.addrs,
                 "ipFamilies": families,
                 "selector": self.selector,
                 "ports": self.ports.iter().map(Port::to_service_port).collect::<Vec<_>>(),
-                "internalTrafficPolicy": field("internal", "Cluster"),
+                "internalTrafficPolicy": self.field("internal").unwrap_or("Cluster"),
             },
         });
-        if let Some(seconds) = self
-            .fields
-            .get("affinity")
-            .and_then(|text| text.parse::<u32>().ok())
-        {
+        self.add_fields(&mut service);
+        service
+    }
+
+    /// What few Services have.
+    fn add_fields(&self, service: &mut Value) {
+        let seconds = self.field("affinity");
+        if let Some(seconds) = seconds.and_then(|text| text.parse::<u32>().ok()) {
             service["spec"]["sessionAffinity"] = json!("ClientIP");
             service["spec"]["sessionAffinityConfig"] =
                 json!({ "clientIP": { "timeoutSeconds": seconds } });
         }
-        if let Some(policy) = self.fields.get("external") {
+        if let Some(policy) = self.field("external") {
             service["spec"]["externalTrafficPolicy"] = json!(policy);
         }
-        service
+        if let Some(addrs) = self.list("external-ips") {
+            service["spec"]["externalIPs"] = json!(addrs);
+        }
+        if let Some(ranges) = self.list("ranges") {
+            service["spec"]["loadBalancerSourceRanges"] = json!(ranges);
+        }
+        if let Some(addrs) = self.list("lb") {
+            let ingress = addrs.iter().map(|addr| json!({ "ip": addr }));
+            service["status"]["loadBalancer"]["ingress"] = ingress.collect();
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    fn list(&self, name: &str) -> Option<Vec<&str>> {
+        Some(self.field(name)?.split(',').collect())
+    }
+
+    fn default_type(&self) -> &'static str {
+        if self.field("lb").is_some() {
+            "LoadBalancer"
+        } else if self.ports.iter().any(|port| port.node_port.is_some()) {
+            "NodePort"
+        } else {
+            "ClusterIP"
+        }
     }
 }
 
 // === impl Port ===
 
 impl Port {
-    /// `[NAME:]PORT/PROTO->TARGET`.
+    /// `[NAME:]PORT/PROTO->TARGET[@NODEPORT]`.
     fn parse(word: &str) -> Result<Self> {
         let context = || format!("parse port {word}");
         let (front, target) = word.split_once("->").with_context(context)?;
+        let (target, node_port) = match target.split_once('@') {
+            Some((target, port)) => (target, Some(port.parse().with_context(context)?)),
+            None => (target, None),
+        };
         let (front, protocol) = front.split_once('/').with_context(context)?;
         let (name, port) = front.split_once(':').unwrap_or(("", front));
         Ok(Self {
@@ -119,16 +158,21 @@ impl Port {
             port: port.parse().with_context(context)?,
             protocol: protocol.to_uppercase(),
             target: target.parse().with_context(context)?,
+            node_port,
         })
     }
 
     pub(super) fn to_service_port(&self) -> Value {
-        json!({
+        let mut port = json!({
             "name": self.name,
             "port": self.port,
             "protocol": self.protocol,
             "targetPort": self.target,
-        })
+        });
+        if let Some(node_port) = self.node_port {
+            port["nodePort"] = json!(node_port);
+        }
+        port
     }
 
     pub(super) fn to_slice_port(&self) -> Value {
