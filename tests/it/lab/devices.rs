@@ -54,16 +54,17 @@ fn a_device_that_disappears_is_forgotten_and_may_return() {
 }
 
 #[test]
-fn the_uplink_is_left_alone() {
+fn the_uplink_has_the_programs_of_the_wire_and_none_of_a_pods() {
     if !privileges::are_there() {
         return;
     }
     // The node's uplink is a veth to another namespace, as a pod's device is.
     let web = Web::small();
     let links = std::fs::read_dir(web.lab.agent(1).pin_dir().join("links")).unwrap();
-    let names: Vec<_> = links.map(|entry| entry.unwrap().file_name()).collect();
-    let uplinks = names
-        .iter()
-        .filter(|name| name.to_string_lossy().contains("eth0"));
-    assert_eq!(uplinks.count(), 0, "{names:?}");
+    let names = links.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut programs: Vec<_> = names
+        .filter_map(|name| Some(name.split_once("_eth0_")?.1.to_owned()))
+        .collect();
+    programs.sort();
+    assert_eq!(programs, ["from_net", "to_net"]);
 }

@@ -12,6 +12,7 @@ mod refuse;
 mod restart;
 mod scenarios;
 mod udp;
+mod wire;
 mod wiring;
 
 use std::{collections::BTreeSet, net::IpAddr};

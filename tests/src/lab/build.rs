@@ -72,6 +72,18 @@ impl Lab {
         netns::ip(None, &[format!("netns del {}", pod.netns)])
     }
 
+    /// Makes the router send what is for these addresses to a node, as a cloud's load balancer or a
+    /// routing protocol would.
+    pub fn route_to_node(&self, prefixes: &[&str], node: u8) -> Result<()> {
+        let host = self.host(node);
+        let via = |prefix: &&str| match prefix.contains(':') {
+            true => format!("route add {prefix} via {}", host.addr6()),
+            false => format!("route add {prefix} via {}", host.addr4()),
+        };
+        let lines: Vec<_> = prefixes.iter().map(via).collect();
+        netns::ip(Some(&self.id.netns("router")), &lines)
+    }
+
     pub(super) fn wire(&mut self) -> Result<()> {
         let nodes = 1..=self.options.nodes;
         let router = self.id.netns("router");
@@ -92,6 +104,9 @@ impl Lab {
             netns::set_sysctls(name, topology::FORWARDING)?;
         }
         topology::wire_router(&router, &self.outside.netns)?;
+        if self.options.tx_offload == TxOffload::Off {
+            turn_tx_offload_off(&self.outside, "eth0")?;
+        }
         for (node, netns) in nodes.zip(&names) {
             self.options.wiring().wire_node(node, netns, &router)?;
             self.add_node(node, netns)?;
@@ -137,13 +152,17 @@ impl Lab {
     fn set_tx_offload(&self, host: &Place, device: &str, pod: Option<&Place>) -> Result<()> {
         let offload = self.options.tx_offload;
         if offload != TxOffload::On {
-            host.run("ethtool", &["-K", device, "tx", "off"])?;
+            turn_tx_offload_off(host, device)?;
         }
         if let (TxOffload::Off, Some(pod)) = (offload, pod) {
-            pod.run("ethtool", &["-K", "eth0", "tx", "off"])?;
+            turn_tx_offload_off(pod, "eth0")?;
         }
         Ok(())
     }
+}
+
+fn turn_tx_offload_off(place: &Place, device: &str) -> Result<()> {
+    place.run("ethtool", &["-K", device, "tx", "off"]).map(drop)
 }
 
 pub(super) fn make_cgroup(path: &Path) -> Result<()> {

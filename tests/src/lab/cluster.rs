@@ -49,7 +49,7 @@ impl Lab {
     }
 
     /// Writes every object and waits until the agents that run have applied them and have attached
-    /// to every pod.
+    /// to every pod and to the uplink.
     pub fn publish(&mut self) -> Result<()> {
         self.write_manifests()?;
         self.wait_until_applied()
@@ -87,11 +87,11 @@ impl Lab {
             wait_for(&what, PUBLISH_TIMEOUT, || {
                 ensure!(has_marker(&node.agent, generation)?, "it is not there");
                 let status = node.agent.status()?;
-                for pod in node.pods.keys() {
-                    let device = device_of(pod);
+                let pods = node.pods.keys().map(|pod| (device_of(pod), "pod"));
+                for (device, wanted) in pods.chain([("eth0".to_owned(), "uplink")]) {
                     let endpoint = status.endpoints.iter().find(|one| one.ifname == device);
                     let state = endpoint.map(|endpoint| endpoint.state.as_str());
-                    ensure!(state == Some("pod"), "{device} is {state:?}");
+                    ensure!(state == Some(wanted), "{device} is {state:?}");
                 }
                 Ok(())
             })?;

@@ -152,6 +152,14 @@ impl Lab {
         &self.node(node).host
     }
 
+    /// The addresses that node N may send from: those of its uplink, its tunnel and its bridge.
+    pub fn own_addrs(&self, node: u8) -> Vec<IpAddr> {
+        let inner = [0, 1].map(|host| topology::pod_addrs(node, host));
+        [[self.host(node).addrs].as_slice(), &inner]
+            .concat()
+            .concat()
+    }
+
     pub fn pod(&self, name: &str) -> &Place {
         let pod = self.nodes.iter().find_map(|node| node.pods.get(name));
         pod.unwrap_or_else(|| panic!("the lab has no pod {name}"))

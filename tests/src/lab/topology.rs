@@ -16,7 +16,8 @@ pub enum Topology {
     Ptp,
     /// The pods of a node share a bridge; nodes know each other's pods by routes.
     Bridge,
-    /// The pods of a node share a bridge; other nodes are reached through a vxlan tunnel.
+    /// The pods of a node share a bridge; other nodes are reached through a vxlan tunnel, which has
+    /// the first address of the node's pods, as flannel's.
     Vxlan,
 }
 
@@ -27,6 +28,7 @@ pub enum TxOffload {
     On,
     /// Off where a node sends: what the programs left in a packet must be right on its own.
     OffAtNodes,
+    /// Off where anybody does, the client outside included.
     Off,
 }
 
@@ -144,7 +146,11 @@ impl Wiring {
                  type vxlan id 1 dstport 8472 local {addr4} nolearning",
                 vxlan_mac(node)
             ));
-            lines.push("link set vxlan0 up".to_owned());
+            lines.extend([
+                format!("addr add {pods4}/32 dev vxlan0"),
+                format!("addr add {pods6}/128 dev vxlan0"),
+                "link set vxlan0 up".to_owned(),
+            ]);
         }
         netns::ip(Some(netns), &lines)?;
         self.wire_peers(node, netns)
