@@ -4,6 +4,7 @@
 use crate::{
     family::Family,
     flow::{FORWARD, REVERSE, established, is_translated, refuse_for_vip},
+    frontend::address,
     packet::{Packet, Rewrite, shape},
     tables::{FlowKey, Flows, Fragment, FragmentKey},
     verdict::{DropReason, code},
@@ -59,7 +60,7 @@ pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
 ) -> u32 {
     let Some(first) = first_fragment(&packet.fragment_key(), tables) else {
         if directions & FORWARD != 0 {
-            return refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst);
+            return without_first(packet, tables);
         }
         return code::PASS;
     };
@@ -80,10 +81,19 @@ pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
     match verdict {
         // The reply of a backend on this node leaves it here with the tuple that it has at its
         // client's device, where its first fragment was remembered.
-        code::PASS if directions & FORWARD != 0 => {
-            refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst)
-        }
+        code::PASS if directions & FORWARD != 0 => without_first(packet, tables),
         code::PASS => DropReason::FragmentWithoutFirst.code(),
         verdict => verdict,
+    }
+}
+
+/// A fragment that belongs to no known flow of a frontend's. One for this node itself is most likely
+/// part of what the node is sent besides node ports; if it is not, it is lost there as well.
+#[inline(always)]
+fn without_first<F: Family, T: Flows<F>>(packet: &Packet<F>, tables: &T) -> u32 {
+    if tables.address(&packet.key.destination) & address::NODE != 0 {
+        code::PASS
+    } else {
+        refuse_for_vip(packet, tables, DropReason::FragmentWithoutFirst)
     }
 }
