@@ -87,8 +87,8 @@ pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
     }
 }
 
-/// A fragment that belongs to no known flow of a frontend's. One for this node itself is most likely
-/// part of what the node is sent besides node ports; if it is not, it is lost there as well.
+/// A fragment that belongs to no known flow of a frontend's. One for this node itself is most
+/// likely part of what the node is sent besides node ports; if it is not, it is lost there as well.
 #[inline(always)]
 fn without_first<F: Family, T: Flows<F>>(packet: &Packet<F>, tables: &T) -> u32 {
     if tables.address(&packet.key.destination) & address::NODE != 0 {

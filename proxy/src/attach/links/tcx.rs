@@ -31,7 +31,8 @@ pub(super) fn is_supported() -> bool {
     has_tcx(&release)
 }
 
-/// Attaches the two programs of a device's role, or replaces them there. `there` is what was pinned before.
+/// Attaches the two programs of a device's role, or replaces them there. `there` is what was pinned
+/// before.
 pub(super) fn attach(
     pins: &PinDir,
     programs: &Programs,
