@@ -1,9 +1,9 @@
 //! The ordered difference between what the maps hold and what they should hold.
 //!
 //! Both sides are the same type. The order makes before it breaks: backends, then slots, then what
-//! a frontend asks (sources, ranges, the node, its uplinks), then addresses, then the frontends that
-//! point to them all; removal in reverse. So after any single operation every frontend points at
-//! slots that hold backends that exist (reliability.md R8).
+//! a frontend asks (sources, ranges, the node, its uplinks), then addresses, then the frontends
+//! that point to them all; removal in reverse. So after any single operation every frontend points
+//! at slots that hold backends that exist (reliability.md R8).
 
 mod changes;
 mod order;

@@ -81,7 +81,8 @@ impl<T: Table<Key: Entry, Value: Entry>> Map<T> {
         }
     }
 
-    /// Calls `visit` for every entry of a hash or a trie. Entries that come or go meanwhile may be missed.
+    /// Calls `visit` for every entry of a hash or a trie. Entries that come or go meanwhile may be
+    /// missed.
     pub fn for_each(&self, visit: impl FnMut(&T::Key, &T::Value)) -> Result<(), Error> {
         self.for_each_by(PAGE.min(self.capacity as usize).max(1), visit)
     }
