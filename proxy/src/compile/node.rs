@@ -1,9 +1,10 @@
 //! The rows about the node itself: its addresses, its ports, its devices, and the ranges around it.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    ops::RangeInclusive,
+    ops::Range,
 };
 
 use proxy_datapath::{
@@ -22,12 +23,12 @@ use crate::{
 };
 
 /// Ports that an unprivileged process may have.
-const PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
+const PORTS: Range<u32> = 1024..65_536;
 const NODE_PORTS: PortRange = PortRange {
     first: 30_000,
     last: 32_767,
 };
-const SNAT_PORTS_MIN: usize = 2048;
+const SNAT_PORTS_MIN: u32 = 2048;
 const RANGES: usize = (RANGES_MAX - range::SERVICES) as usize;
 const UPLINKS: usize = UPLINKS_MAX as usize;
 
@@ -45,10 +46,7 @@ pub(super) struct NodeRows<F: Family> {
 
 impl<F: Family> NodeRows<F> {
     pub(super) fn new(scene: &Scene, settings: &Settings) -> Self {
-        let [low, high] = snat_ports(settings).map(|run| {
-            let first = u32::from(*run.start());
-            (first, run.len() as u32)
-        });
+        let [low, high] = snat_ports(settings);
         let mut primary = scene.primary.iter().copied();
         let addr: Option<F::Addr> = primary.find_map(F::from_ip);
         Self {
@@ -56,8 +54,8 @@ impl<F: Family> NodeRows<F> {
             ranges: ranges(scene),
             node: Node {
                 addr: addr.unwrap_or_default(),
-                snat_first: [low.0, high.0],
-                snat_count: [low.1, high.1],
+                snat_first: [low.start, high.start],
+                snat_count: [low.end - low.start, high.end - high.start],
             },
             uplinks: uplinks(scene),
         }
@@ -116,45 +114,44 @@ fn uplinks<F: Family>(scene: &Scene) -> BTreeMap<u32, Uplink<F>> {
 
 /// Two runs of ports that nobody else gives out: as configured, or the two longest that neither the
 /// kernel nor the cluster has.
-fn snat_ports(settings: &Settings) -> [RangeInclusive<u16>; 2] {
-    // An empty run.
-    let none = 1..=0;
-    if let Some(PortRange { first, last }) = settings.snat_ports {
-        return [first..=last, none];
+fn snat_ports(settings: &Settings) -> [Range<u32>; 2] {
+    if let Some(configured) = settings.snat_ports {
+        return [run(configured), 0..0];
     }
     let mut runs = free_ports(&[NODE_PORTS, settings.local_ports]);
     if !are_enough(&runs) {
         // A socket that the kernel gives such a port is found out when the flow begins.
         runs = free_ports(&[NODE_PORTS]);
     }
-    runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
+    runs.sort_by_key(|run| Reverse(run.end - run.start));
     runs.truncate(2);
-    runs.sort_by_key(|run| *run.start());
+    runs.sort_by_key(|run| run.start);
     let mut runs = runs.into_iter();
-    [(); 2].map(|()| runs.next().unwrap_or(none.clone()))
+    [(); 2].map(|()| runs.next().unwrap_or_default())
 }
 
 /// Whether there are ports for as many flows to one backend at once as a node may have to carry.
-fn are_enough(runs: &[RangeInclusive<u16>]) -> bool {
-    runs.iter().map(ExactSizeIterator::len).sum::<usize>() >= SNAT_PORTS_MIN
+fn are_enough(runs: &[Range<u32>]) -> bool {
+    runs.iter().map(|run| run.end - run.start).sum::<u32>() >= SNAT_PORTS_MIN
 }
 
 /// What these leave of all ports, ascending.
-fn free_ports(taken: &[PortRange]) -> Vec<RangeInclusive<u16>> {
+fn free_ports(taken: &[PortRange]) -> Vec<Range<u32>> {
     let mut free = vec![PORTS];
-    for PortRange { first, last } in taken {
-        free = free
-            .into_iter()
-            .flat_map(|run| {
-                let below = *run.start()..=(*run.end()).min(first.saturating_sub(1));
-                let above = (*run.start()).max(last.saturating_add(1))..=*run.end();
-                let above = if *last == u16::MAX { 1..=0 } else { above };
-                [below, above]
-            })
-            .filter(|run| !run.is_empty())
-            .collect();
+    for taken in taken.iter().copied().map(run) {
+        let rest = free.into_iter().flat_map(|run| {
+            [
+                run.start..run.end.min(taken.start),
+                run.start.max(taken.end)..run.end,
+            ]
+        });
+        free = rest.filter(|run| !run.is_empty()).collect();
     }
     free
+}
+
+fn run(PortRange { first, last }: PortRange) -> Range<u32> {
+    first.into()..u32::from(last) + 1
 }
 
 /// What of the node does not fit, or is not as it is configured.
@@ -333,18 +330,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case::usual(None, (32_768, 60_999), [1024..=29_999, 61_000..=65_535])]
-    #[case::kernel_has_the_low_ones(None, (1024, 40_000), [40_001..=65_535, 1..=0])]
-    #[case::kernel_has_all(None, (1024, 65_535), [1024..=29_999, 32_768..=65_535])]
-    #[case::kernel_leaves_too_few(None, (1024, 65_000), [1024..=29_999, 32_768..=65_535])]
-    #[case::the_two_longest(None, (10_000, 50_000), [1024..=9_999, 50_001..=65_535])]
-    #[case::kernel_has_some_between(None, (2000, 20_000), [20_001..=29_999, 32_768..=65_535])]
-    #[case::kernel_has_system_ports(None, (1, 1030), [1031..=29_999, 32_768..=65_535])]
-    #[case::configured(Some((40_000, 40_009)), (32_768, 60_999), [40_000..=40_009, 1..=0])]
+    #[case::usual(None, (32_768, 60_999), [1024..30_000, 61_000..65_536])]
+    #[case::kernel_has_the_low_ones(None, (1024, 40_000), [40_001..65_536, 0..0])]
+    #[case::kernel_has_all(None, (1024, 65_535), [1024..30_000, 32_768..65_536])]
+    #[case::kernel_leaves_too_few(None, (1024, 65_000), [1024..30_000, 32_768..65_536])]
+    #[case::the_two_longest(None, (10_000, 50_000), [1024..10_000, 50_001..65_536])]
+    #[case::kernel_has_some_between(None, (2000, 20_000), [20_001..30_000, 32_768..65_536])]
+    #[case::kernel_has_system_ports(None, (1, 1030), [1031..30_000, 32_768..65_536])]
+    #[case::configured(Some((40_000, 40_009)), (32_768, 60_999), [40_000..40_010, 0..0])]
     fn flows_are_masqueraded_from_ports_that_nobody_else_gives_out_57(
         #[case] configured: Option<(u16, u16)>,
         #[case] local: (u16, u16),
-        #[case] expected: [RangeInclusive<u16>; 2],
+        #[case] expected: [Range<u32>; 2],
     ) {
         let range = |(first, last)| PortRange { first, last };
         let settings = Settings {

@@ -232,7 +232,7 @@ impl Rules<'_> {
     }
 }
 
-fn name(kind: u32) -> &'static str {
+const fn name(kind: u32) -> &'static str {
     if kind == kind::LOAD_BALANCER {
         "load-balancer address"
     } else {

@@ -17,6 +17,9 @@ pub(super) struct Scene {
     pub(super) primary: Vec<IpAddr>,
     /// Every address of this node.
     pub(super) local: BTreeSet<IpAddr>,
+    /// Those of its pods on its own network: known without a Node object, and in the family that
+    /// it does not tell.
+    pub(super) on_host: BTreeSet<IpAddr>,
     /// The addresses that pods of this node have for themselves.
     pub(super) pods: BTreeSet<IpAddr>,
     /// The ranges that all the cluster's pods have their addresses from.
@@ -44,6 +47,12 @@ impl Scene {
         Self {
             primary: primary(cluster, settings),
             local: cluster.local_addrs().iter().copied().collect(),
+            on_host: pods
+                .clone()
+                .filter(|pod| pod.host_network && !pod.finished)
+                .flat_map(|pod| &pod.addrs)
+                .copied()
+                .collect(),
             pods: pods
                 .filter(|pod| !pod.host_network && !pod.finished)
                 .flat_map(|pod| &pod.addrs)
@@ -64,18 +73,20 @@ impl Scene {
 
     /// Whether whoever has this address is on this node.
     pub(super) fn is_here(&self, addr: IpAddr) -> bool {
-        self.local.contains(&addr) || self.pods.contains(&addr)
+        self.who_has(addr).contains(&true)
     }
 
-    /// The addresses that are on this node in one scene and not in the other.
+    /// The node, a pod on its network, a pod.
+    fn who_has(&self, addr: IpAddr) -> [bool; 3] {
+        [&self.local, &self.on_host, &self.pods].map(|addrs| addrs.contains(&addr))
+    }
+
+    /// The addresses that somebody on this node has in one scene and not in the other.
     pub(super) fn moved(&self, before: &Self) -> BTreeSet<IpAddr> {
-        let all = [self, before].map(|scene| scene.local.iter().chain(&scene.pods));
-        let addrs = all.into_iter().flatten().copied();
+        let all = [self, before].map(|scene| [&scene.local, &scene.on_host, &scene.pods]);
+        let addrs = all.into_iter().flatten().flatten().copied();
         addrs
-            .filter(|addr| {
-                self.local.contains(addr) != before.local.contains(addr)
-                    || self.pods.contains(addr) != before.pods.contains(addr)
-            })
+            .filter(|addr| self.who_has(*addr) != before.who_has(*addr))
             .collect()
     }
 

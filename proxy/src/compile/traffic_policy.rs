@@ -41,7 +41,7 @@ pub(super) const fn cluster_ip_list(service: &Service) -> List {
 
 /// Which list the flows from the wire to another frontend are drawn from (services.md 26, 46, 47).
 /// Those of the cluster's own clients always come from the whole cluster.
-pub(super) fn wire_list(service: &Service) -> List {
+pub(super) const fn wire_list(service: &Service) -> List {
     let is_meant = match service.service_type {
         ServiceType::NodePort | ServiceType::LoadBalancer => true,
         ServiceType::ClusterIp => !service.external_ips.is_empty(),

@@ -1,6 +1,8 @@
 //! Random histories: after every operation the maps are sound, after every pass they are what is
 //! desired, and what is desired depends on the objects alone.
 
+use std::{fmt::Debug, str::FromStr};
+
 use proptest::prelude::*;
 
 use crate::{
@@ -86,9 +88,9 @@ fn an_endpoint() -> impl Strategy<Value = Endpoint> {
     })
 }
 
-fn some<T: std::fmt::Debug>(of: &'static [&str], most: usize) -> impl Strategy<Value = Vec<T>>
+fn some<T>(of: &'static [&str], most: usize) -> impl Strategy<Value = Vec<T>>
 where
-    T: std::str::FromStr<Err: std::fmt::Debug> + 'static,
+    T: Debug + FromStr<Err: Debug> + 'static,
 {
     let parse = |places: Vec<usize>| places.iter().map(|at| of[*at].parse().unwrap()).collect();
     proptest::collection::vec(0..of.len(), 0..=most).prop_map(parse)
