@@ -140,12 +140,12 @@ mod tests {
         "#]]
         .assert_eq(&lines(rows.into_iter()));
         expect![[r#"
-            frontend 0.0.0.0:30080/tcp service=1 kind=NodePort backends=1-2 wire=1 affinity=10800s wire-local
+            frontend 0.0.0.0:30080/tcp service=1 kind=NodePort backends=1-2 wire=1 wire-local
             frontend 10.96.0.9:80/tcp service=2 reject
             frontend 10.96.0.10:80/tcp service=1 backends=1-2
             frontend 10.96.0.10:443/tcp service=3 drop
-            frontend 203.0.113.5:80/tcp service=1 kind=LoadBalancer backends=1-2 wire=1 affinity=10800s wire-local ranges
-            frontend [fd00:96::a]:80/tcp service=1 backends=1
+            frontend 203.0.113.5:80/tcp service=1 kind=LoadBalancer backends=1-2 wire=1 ranges
+            frontend [fd00:96::a]:80/tcp service=1 backends=1 affinity=10800s
             source service=1 198.51.100.0/24
             backend 1 10.1.0.9:8080/tcp active service=1 here
             backend 1 [fd00:10:1::9]:8080/tcp active service=1 here

@@ -68,6 +68,11 @@ impl<'a, F: Family> Simulation<'a, F> {
         self
     }
 
+    /// What masqueraded packets leave with.
+    pub(super) const fn sends_from(&self) -> F::Addr {
+        self.node.addr
+    }
+
     /// The frontend that the last decision found, as the tables have it.
     pub(super) const fn matched(&self) -> Option<(FrontendKey<F>, Frontend)> {
         self.matched.get()

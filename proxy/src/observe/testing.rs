@@ -45,20 +45,27 @@ pub(crate) fn maps() -> MapState {
 }
 
 /// The same, and service 1 also on a node port and at a load balancer's address, whose traffic
-/// from the wire stays on this node; and what the node knows of addresses.
+/// from the wire stays on this node; with affinity in IPv6; and what the node knows of addresses.
 pub(crate) fn exposed_maps() -> MapState {
     let mut maps = maps();
-    let exposed = |kind: u32, flags| Frontend {
+    let exposed = Frontend {
         service: 1,
-        flags: ANSWERED | WIRE_LOCAL | flags | kind << KIND_SHIFT,
-        affinity: 10_059,
         ..sets([4, 2], [5, 1])
     };
-    let node_port = exposed(kind::NODE_PORT, 0);
+    let node_port = Frontend {
+        flags: ANSWERED | WIRE_LOCAL | kind::NODE_PORT << KIND_SHIFT,
+        ..exposed
+    };
     frontend(&mut maps.v4, "0.0.0.0:30080", node_port);
-    let balanced = exposed(kind::LOAD_BALANCER, SOURCE_RANGES);
+    let balanced = Frontend {
+        flags: ANSWERED | SOURCE_RANGES | kind::LOAD_BALANCER << KIND_SHIFT,
+        ..exposed
+    };
     frontend(&mut maps.v4, "203.0.113.5:80", balanced);
     let (network, _) = split::<Ipv4>("198.51.100.0:0");
+    for frontend in maps.v6.frontends.values_mut() {
+        frontend.affinity = 10_059;
+    }
     let source = SourceKey {
         prefix_length: 32 + 24,
         service: 1,

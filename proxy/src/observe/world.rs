@@ -67,8 +67,8 @@ impl<'a> World<'a> {
             .map(|(key, _)| key)
     }
 
-    /// Whether the address is the node's own: one that it has, or that of a pod on its network, which
-    /// is known without a Node object, and in the family that it does not tell.
+    /// Whether the address is the node's own: one that it has, or that of a pod on its network,
+    /// which is known without a Node object, and in the family that it does not tell.
     pub fn is_node_addr(&self, addr: IpAddr) -> bool {
         let own = self.cluster.map_or(&[][..], Cluster::local_addrs);
         let mut on_host = self.pods().filter(|(_, pod)| pod.host_network);

@@ -94,10 +94,10 @@ pub struct BackendRow {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeRow {
-    /// The primary address, if the node has one.
-    pub address: Option<IpAddr>,
     /// `4` or `6`.
     pub family: u8,
+    /// The primary address, if the node has one.
+    pub address: Option<IpAddr>,
     /// First and last of each run of ports for masquerading.
     pub snat_ports: Vec<(u32, u32)>,
 }

@@ -166,7 +166,7 @@ fn a_frontend_says_what_the_wire_gets_where_that_differs() {
     };
     check(
         node_port,
-        "frontend 0.0.0.0:30080/tcp service=1 kind=NodePort backends=1-2 wire=1 affinity=10800s wire-local",
+        "frontend 0.0.0.0:30080/tcp service=1 kind=NodePort backends=1-2 wire=1 wire-local",
         &expect![[r#"
             {
               "table": "frontend",
@@ -185,7 +185,7 @@ fn a_frontend_says_what_the_wire_gets_where_that_differs() {
                 ],
                 "refuses": null
               },
-              "affinityS": 10800,
+              "affinityS": null,
               "flags": [
                 "wire-local"
               ],

@@ -101,7 +101,8 @@ impl Draws {
         let verdict = Verdict::from_code(code).expect("a decision gives one of its codes");
         let source = match verdict {
             Verdict::Hairpin => SourceAddr::Frontend,
-            Verdict::Forward if rewrite.source != packet.key.source => SourceAddr::Node,
+            // Its own address, if it is the node that comes in from the wire.
+            Verdict::Forward if rewrite.source == tables.sends_from() => SourceAddr::Node,
             Verdict::Forward | Verdict::Translate => SourceAddr::Kept,
             Verdict::Pass | Verdict::Reject | Verdict::Drop(_) => {
                 self.others.insert(verdict);

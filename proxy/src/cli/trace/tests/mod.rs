@@ -1,5 +1,5 @@
-//! The contract of `trace`: each case asks about `cluster.yaml`, beside which `exposed.yaml` is, and
-//! states the whole answer.
+//! The contract of `trace`: each case asks about `cluster.yaml`, beside which `exposed.yaml` is,
+//! and states the whole answer.
 
 mod exposed;
 mod text;
