@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod begin;
 pub mod family;
 pub mod flow;
 pub mod fragment;

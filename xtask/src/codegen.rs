@@ -42,7 +42,7 @@ pub(crate) fn check() -> Result<()> {
 fn render_maps() -> String {
     let mut text = format!(
         "# Maps\n\n\
-         Generated from `proxy-datapath/src/tables.rs` by `cargo xtask codegen`; the types of \
+         Generated from `proxy-datapath/src/tables` by `cargo xtask codegen`; the types of \
          keys and values are described there.\n\
          Layout version: {ABI_VERSION}.\n\
          Every map is pinned as `maps/<name in lower case>_v{ABI_VERSION}` below the pin \

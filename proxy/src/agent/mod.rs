@@ -6,46 +6,41 @@
 
 mod programmer;
 mod reporting;
+mod start;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, io::IsTerminal as _, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context;
 use tokio::{
-    runtime,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as latest},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
+pub use self::start::run;
 use self::{
     programmer::Programmer,
     reporting::{Reporting, Scrapes},
 };
 use crate::{
     attach::{
-        discovery::{Facts, Options, Snapshot, Watcher},
-        links::{self, Attachments, Device, Method},
+        discovery::{Facts, Snapshot},
+        links::{self, Attachments, Device},
     },
-    compile::Settings,
-    config::{Attach, Config, LogFormat, Source},
-    model::{self, Cluster, Event},
-    observe::{NameFile, Query, Server, World, service::views, trace},
+    config::Config,
+    model::{self, Event, Trigger},
+    observe::{Query, World, service::views, trace},
     serve::Extent,
-    tables::{Datapath, OBJECT, PinDir, PinLock, Tables},
-    watch::{self, Notices},
+    tables::{PinDir, PinLock, Tables},
 };
 
-/// Events waiting for the loop: a source that is faster than the loop waits for it.
-const EVENTS_MAX: usize = 4096;
 /// Events taken before what follows from them is programmed, so that a flood does not hold it up.
 const BATCH_MAX: usize = 16_384;
-const QUERIES_MAX: usize = 16;
 /// After a map write or an attachment failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -63,6 +58,8 @@ struct Agent {
     started: jiff::Timestamp,
     programmer: Programmer,
     reporting: Reporting,
+    /// What asked for the changes that are not programmed yet.
+    triggers: Vec<Trigger>,
     attachments: Attachments,
     facts: latest::Sender<Facts>,
     /// `None` before the first look: nothing is detached for not having been seen yet.
@@ -74,137 +71,6 @@ struct Agent {
     api_in_use: latest::Receiver<String>,
     pins: PinDir,
     lock: PinLock,
-}
-
-/// Runs until a signal ends it. Everything in the kernel stays as it is.
-pub fn run(config: Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log)
-        .with_context(|| format!("cannot understand the log filter {:?}", config.log))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    // One thread: the loop is the only one with work, and a source waits for it anyway.
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the agent's runtime")?;
-    runtime.block_on(start(config))
-}
-
-async fn start(config: Config) -> anyhow::Result<()> {
-    for note in &config.notes {
-        warn!("{note}");
-    }
-    reporting::set_up_conntrack(&config);
-    let pins = PinDir::new(&config.pin_dir);
-    let Datapath {
-        tables,
-        programs,
-        lock,
-    } = Datapath::load(OBJECT, &pins).context("cannot load the datapath")?;
-    let attachments = Attachments::new(pins.clone(), programs, method(config.attach));
-    let cluster = Cluster::new(config.node_name.as_str());
-    let names = NameFile::new(&config.run_dir);
-    let mut settings = Settings::new(&config.proxy);
-    if let Some(ports) = reporting::local_ports() {
-        settings.local_ports = ports;
-    }
-    let programmer = Programmer::new(cluster, tables, names, settings)
-        .context("cannot read what the maps hold")?;
-    // The socket hooks find the frontends that an agent before us left, or none.
-    attachments
-        .attach_sockets(&config.cgroup)
-        .with_context(|| {
-            format!(
-                "cannot attach to the sockets of {}",
-                config.cgroup.display()
-            )
-        })?;
-    let server = Server::bind(&config.run_dir).context("cannot open the agent's socket")?;
-
-    let (facts, facts_receiver) = latest::channel(Facts::default());
-    let mut options = Options::default();
-    if let Some(dir) = &config.cni_cache {
-        options.cni_cache = vec![dir.clone()];
-    }
-    let (watcher, devices) =
-        Watcher::new(options, facts_receiver).context("cannot watch the devices")?;
-    let (events_sender, events) = mpsc::channel(EVENTS_MAX);
-    let (queries_sender, queries) = mpsc::channel(QUERIES_MAX);
-
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move { watcher.run().await.context("cannot watch the devices") });
-    tasks.spawn(async move {
-        server
-            .run(queries_sender)
-            .await
-            .context("cannot serve the socket")
-    });
-    let notices = Notices::default();
-    let (reporting, scrapes) = Reporting::start(&config, &notices, &mut tasks)?;
-    let (in_use, api_in_use) = latest::channel(String::new());
-    tasks.spawn(source(config.clone(), events_sender, notices, in_use));
-    info!(node = %config.node_name, cgroup = %config.cgroup.display(), "started");
-
-    let mut agent = Agent {
-        config,
-        started: jiff::Timestamp::now(),
-        programmer,
-        reporting,
-        attachments,
-        facts,
-        devices: None,
-        unattached: BTreeSet::new(),
-        retry_at: None,
-        api_in_use,
-        pins,
-        lock,
-    };
-    let inputs = Inputs {
-        events,
-        devices,
-        queries,
-        scrapes,
-    };
-    agent.run(inputs, tasks).await
-}
-
-async fn source(
-    config: Config,
-    events: mpsc::Sender<Event>,
-    notices: Notices,
-    in_use: latest::Sender<String>,
-) -> anyhow::Result<()> {
-    match config.source {
-        Source::Directory(directory) => {
-            watch::directory::run(directory, config.node_name, events).await
-        }
-        Source::Api {
-            kubeconfig,
-            servers,
-        } => {
-            let options = watch::kube::Options {
-                kubeconfig,
-                api_servers: servers,
-                run_dir: config.run_dir,
-                in_use,
-            };
-            watch::kube::run_with_notices(options, config.node_name, events, notices).await
-        }
-    }
-}
-
-const fn method(attach: Attach) -> Method {
-    match attach {
-        Attach::Auto => Method::Auto,
-        Attach::Tcx => Method::Tcx,
-        Attach::Clsact => Method::Clsact,
-    }
 }
 
 // === impl Agent ===
@@ -300,12 +166,16 @@ impl Agent {
         } else {
             Extent::Full
         };
-        let triggers = self.programmer.cluster.take_triggers();
-        let done = self.programmer.pass();
+        self.triggers
+            .extend(self.programmer.cluster.take_triggers());
+        let mut done = self.programmer.pass();
         if self.programmer.has_begun() {
             self.reporting
-                .passed(done, extent, began.elapsed(), &triggers);
-            self.reporting.listen(&self.programmer).await;
+                .passed(done, extent, began.elapsed(), &self.triggers);
+            if done {
+                self.triggers.clear();
+            }
+            done &= self.reporting.listen(&self.programmer).await;
         }
         if !done {
             self.retry(RETRY);

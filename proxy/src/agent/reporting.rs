@@ -106,8 +106,9 @@ impl Reporting {
         }
     }
 
-    /// Opens and closes the Services' health check ports.
-    pub(super) async fn listen(&mut self, programmer: &Programmer) {
+    /// Opens and closes the Services' health check ports. False if one could not be opened: call
+    /// again later.
+    pub(super) async fn listen(&mut self, programmer: &Programmer) -> bool {
         let wanted = health_ports(&programmer.cluster);
         let addrs = listen_addrs(
             &self.node_port_addresses,
@@ -115,10 +116,11 @@ impl Reporting {
             programmer.compiler.primary_addrs(),
         );
         let told = (wanted, addrs);
-        if told != self.told || self.ports.diagnostics().next().is_some() {
+        if told != self.told || self.ports.has_failed() {
             self.ports.reconcile(&told.0, &told.1).await;
             self.told = told;
         }
+        !self.ports.has_failed()
     }
 
     pub(super) fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
@@ -137,11 +139,13 @@ impl Reporting {
     }
 }
 
-/// Sets up connection tracking as kube-proxy does. A container sees the sysctls read only: there it
-/// is for who starts it with more rights (`--init-only`).
+/// Sets up connection tracking as kube-proxy does. Not the end if it fails: Services do not need it.
 pub(super) fn set_up_conntrack(config: &Config) {
-    if let Err(error) = conntrack::apply("/proc/sys".as_ref(), &config.proxy.conntrack) {
-        warn!("connection tracking stays as it is: {}", super::chain(&error));
+    if let Err(error) = conntrack::apply(&config.proc_sys, &config.proxy.conntrack) {
+        warn!(
+            "connection tracking stays as it is: {}",
+            super::chain(&error)
+        );
     }
 }
 

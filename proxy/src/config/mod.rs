@@ -66,6 +66,8 @@ pub struct Config {
     pub cgroup: PathBuf,
     /// Instead of the usual places.
     pub cni_cache: Option<PathBuf>,
+    /// Where the host's sysctls are.
+    pub proc_sys: PathBuf,
     pub attach: Attach,
     /// A filter of `tracing_subscriber`.
     pub log: String,
@@ -116,6 +118,7 @@ impl Config {
             run_dir: settings.run_dir.unwrap_or_else(|| RUN_DIR.into()),
             cgroup,
             cni_cache: settings.cni_cache,
+            proc_sys: settings.proc_sys.unwrap_or_else(|| "/proc/sys".into()),
             attach: settings.attach.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| LOG_FILTER.to_owned()),
             log_format: settings.log_format.unwrap_or_default(),

@@ -49,6 +49,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
             run_dir: "/run/switchboard".into(),
             cgroup: "/cgroup".into(),
             cni_cache: None,
+            proc_sys: "/proc/sys".into(),
             attach: Attach::Auto,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,

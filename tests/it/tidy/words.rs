@@ -16,7 +16,7 @@ const PRINTING: [&str; 5] = [
 
 /// Who may write `unsafe`: the types that cross into the kernel, the programs, raw bpf(2).
 const UNSAFE: [&str; 4] = [
-    "proxy-datapath/src/tables.rs",
+    "proxy-datapath/src/tables",
     "proxy-ebpf/src/",
     "proxy/src/tables/",
     "proxy/src/attach/",

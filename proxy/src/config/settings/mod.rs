@@ -39,6 +39,9 @@ pub struct Settings {
     /// Directory of the CNI plugins' cached results, which say whose an address is
     #[arg(long, value_name = "DIR")]
     pub cni_cache: Option<PathBuf>,
+    /// Where the host's /proc/sys can be written, for connection tracking [default: /proc/sys]
+    #[arg(long, value_name = "DIR")]
+    pub proc_sys: Option<PathBuf>,
     /// How programs are attached to devices [default: auto]
     #[arg(long, value_enum, value_name = "HOW")]
     pub attach: Option<Attach>,
@@ -105,6 +108,7 @@ impl Settings {
             run_dir: self.run_dir.or(others.run_dir),
             cgroup: self.cgroup.or(others.cgroup),
             cni_cache: self.cni_cache.or(others.cni_cache),
+            proc_sys: self.proc_sys.or(others.proc_sys),
             attach: self.attach.or(others.attach),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
