@@ -59,6 +59,12 @@ impl<F: Family> Pass<'_, F> {
         })
     }
 
+    /// Whether an address is known to be some frontend's.
+    pub(super) fn is_frontends(&self, addr: &F::Addr) -> bool {
+        let flags = self.rows.addresses.get(addr);
+        flags.is_some_and(|flags| flags & address::FRONTEND != 0)
+    }
+
     /// Brings an address's row to what is known of it.
     pub(super) fn refresh_address(&mut self, addr: F::Addr) {
         // Node ports have no address of their own.

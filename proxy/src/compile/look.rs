@@ -66,9 +66,10 @@ impl Compiler {
         }
     }
 
-    /// Those with backends that are here now, or were.
+    /// Those with backends that are here now, or were, by nothing but their address.
     fn add_served_by(&self, moved: &BTreeSet<IpAddr>, affected: &mut Vec<ObjectKey>) {
-        let ids = self.store.services_at(moved);
+        let place = |addr: &IpAddr| (*addr, self.scene.is_here(*addr));
+        let ids = self.store.misplaced(&moved.iter().map(place).collect());
         if ids.is_empty() {
             return;
         }

@@ -79,7 +79,7 @@ fn local<F: Family>(scene: &Scene, settings: &Settings) -> BTreeMap<F::Addr, u32
         (IpFamily::Ipv6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
     ] {
         let addr = F::from_ip(loopback).filter(|_| wanted.serves_localhost(family));
-        rows.extend(addr.map(|addr| (addr, address::NODE | address::NODE_PORT)));
+        rows.extend(addr.map(|addr| (addr, address::LOCALHOST)));
     }
     rows
 }
@@ -104,7 +104,6 @@ fn uplinks<F: Family>(scene: &Scene) -> BTreeMap<u32, Uplink<F>> {
         let addr: Option<F::Addr> = addrs.find_map(F::from_ip);
         let row = Uplink {
             addr: addr.unwrap_or_default(),
-            flags: 0,
         };
         (uplink.ifindex, row)
     };
@@ -229,10 +228,14 @@ mod tests {
         }
     }
 
-    /// `address flags` with the flags' letters: `n`ode, node `p`orts.
+    /// `address flags` with the flags' letters: `n`ode, node `p`orts, `l`ocalhost.
     fn addresses<F: Family>(scene: &Scene, settings: &Settings) -> Vec<String> {
         let rows = NodeRows::<F>::new(scene, settings).local;
-        let letters = [(address::NODE, "n"), (address::NODE_PORT, "p")];
+        let letters = [
+            (address::NODE, "n"),
+            (address::NODE_PORT, "p"),
+            (address::LOCALHOST, "l"),
+        ];
         rows.iter()
             .map(|(addr, flags)| {
                 let set = letters.iter().filter(|(flag, _)| flags & flag != 0);
@@ -272,7 +275,7 @@ mod tests {
         };
         assert_eq!(
             addresses::<Ipv4>(&scene, &settings),
-            ["10.0.0.1 n", "127.0.0.1 np"]
+            ["10.0.0.1 n", "127.0.0.1 l"]
         );
         assert_eq!(addresses::<Ipv6>(&scene, &settings), Vec::<String>::new());
     }

@@ -268,7 +268,6 @@ impl<F: Family> Pass<'_, F> {
                 state: backend.state,
                 flags: backend.flags,
                 service,
-                node: 0,
             };
             if self.rows.backends.insert(id, row) != Some(row) {
                 self.changes.backends.push(id);
@@ -288,7 +287,9 @@ impl<F: Family> Pass<'_, F> {
             let key = frontend.key;
             if self.rows.frontends.insert(key, row) != Some(row) {
                 self.changes.frontends.push(key);
-                self.refresh_address(key.addr);
+                if !self.is_frontends(&key.addr) {
+                    self.refresh_address(key.addr);
+                }
             }
             if !part.frontends.contains(&key) {
                 part.frontends.reserve_exact(1);

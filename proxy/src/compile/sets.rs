@@ -225,6 +225,9 @@ impl<F: Family> Pass<'_, F> {
     /// that should take their place do not fit.
     pub(super) fn leave_unread(&mut self, part: &mut Part<F>) {
         let Some(sets) = &mut part.sets else { return };
+        if sets.ranges().next().is_none() {
+            return;
+        }
         let rows = part.frontends.iter();
         let read: Vec<Range<u32>> = rows
             .filter_map(|key| self.rows.frontends.get(key))

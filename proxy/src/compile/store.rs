@@ -5,13 +5,14 @@
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
     ops::Range,
 };
 
 use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
+    frontend::backend,
     tables::{
         ADDRESSES_MAX, BACKENDS_MAX, FRONTENDS_MAX, Frontend, FrontendKey, SLOTS_MAX, SOURCES_MAX,
     },
@@ -209,10 +210,11 @@ impl Store {
         v4.or(v6).unwrap_or(Ok(()))
     }
 
-    /// The service ports that have a backend at one of these addresses.
-    pub(super) fn services_at(&self, addrs: &BTreeSet<IpAddr>) -> BTreeSet<u32> {
-        let v4 = services_at(&self.desired.v4, addrs);
-        v4.chain(services_at(&self.desired.v6, addrs)).collect()
+    /// The service ports that have a backend at one of these addresses, each with whether it is
+    /// on this node, and do not know it.
+    pub(super) fn misplaced(&self, addrs: &BTreeMap<IpAddr, bool>) -> BTreeSet<u32> {
+        let v4 = misplaced(&self.desired.v4, addrs);
+        v4.chain(misplaced(&self.desired.v6, addrs)).collect()
     }
 
     /// Removes what the first pass did not adopt. `kept` are the frontends that have an owner.
@@ -274,16 +276,20 @@ fn services_in<F: Family>(rows: &FamilyState<F>) -> impl Iterator<Item = u32> {
     frontends.chain(backends).chain(sources)
 }
 
-fn services_at<F: Family>(
+fn misplaced<F: Family>(
     rows: &FamilyState<F>,
-    addrs: &BTreeSet<IpAddr>,
+    addrs: &BTreeMap<IpAddr, bool>,
 ) -> impl Iterator<Item = u32> {
-    let addrs: HashSet<F::Addr> = addrs.iter().filter_map(|addr| F::from_ip(*addr)).collect();
+    let addrs: BTreeMap<F::Addr, bool> = addrs
+        .iter()
+        .filter_map(|(addr, is_here)| Some((F::from_ip(*addr)?, *is_here)))
+        .collect();
     let rows = (!addrs.is_empty()).then(|| rows.backends.values());
-    let found = rows.into_iter().flatten();
-    found
-        .filter(move |row| addrs.contains(&row.addr))
-        .map(|row| row.service)
+    let found = rows.into_iter().flatten().filter(move |row| {
+        let is_here = addrs.get(&row.addr);
+        is_here.is_some_and(|is_here| *is_here != (row.flags & backend::HERE != 0))
+    });
+    found.map(|row| row.service)
 }
 
 fn points_to(row: &Frontend, range: &Range<u32>) -> bool {

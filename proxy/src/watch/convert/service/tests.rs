@@ -272,7 +272,7 @@ fn port_for_health_checks_is_read_30(#[case] spec: Value, #[case] expect: Expect
 #[case::both_families(
     json!([" 203.0.113.000/025 ", "fd00::1/64", "203.0.113.0/25"]),
     expect![[r#"
-        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] sources=[203.0.113.0/25 fd00::/64]"#]],
+apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] sources=[203.0.113.0/25 fd00::/64]"#]],
 )]
 #[case::one_is_unreadable(
     json!(["203.0.113.0", "10.0.0.0/8"]),
@@ -296,7 +296,7 @@ fn source_ranges_are_read_7(#[case] ranges: Value, #[case] expect: Expect) {
 #[case::known(
     json!({ALGORITHM_ANNOTATION: "maglev", FORWARDING_ANNOTATION: "dsr"}),
     expect![[r#"
-        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] algorithm=Maglev forwarding=Dsr"#]],
+apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] algorithm=Maglev forwarding=Dsr"#]],
 )]
 #[case::unknown(
     json!({ALGORITHM_ANNOTATION: "least-connections", FORWARDING_ANNOTATION: "Snat"}),
