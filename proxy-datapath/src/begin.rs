@@ -46,10 +46,14 @@ pub(crate) fn create<F: Family, T: Flows<F>>(
         backend: choice.id,
         last_seen_s: tables.now_s(),
     };
+    rewrite.source = key.source;
+    rewrite.destination = choice.addr;
+    rewrite.ports = key.ports.with_destination(choice.port);
     if hairpin {
-        create_hairpin(key, &choice, &mut reply, tables, rewrite)
+        create_hairpin(key, &mut reply, tables, rewrite)
     } else {
-        create_between(key, origin, &choice, &mut reply, tables, rewrite)
+        let is_remote = origin == origin::WIRE && choice.flags & backend::HERE == 0;
+        create_between(key, is_remote, &mut reply, tables, rewrite)
     }
 }
 
@@ -57,14 +61,11 @@ pub(crate) fn create<F: Family, T: Flows<F>>(
 #[inline(always)]
 fn create_hairpin<F: Family, T: Flows<F>>(
     key: &FlowKey<F>,
-    choice: &Choice<F>,
     reply: &mut Flow<F>,
     tables: &mut T,
     rewrite: &mut Rewrite<F>,
 ) -> u32 {
     rewrite.source = key.destination;
-    rewrite.destination = choice.addr;
-    rewrite.ports = key.ports.with_destination(choice.port);
     let answers = leaving(key, rewrite).swapped();
     if !tables.insert_flow(&answers, reply) {
         return DropReason::FlowNotStored.code();
@@ -78,17 +79,12 @@ fn create_hairpin<F: Family, T: Flows<F>>(
 #[inline(always)]
 fn create_between<F: Family, T: Flows<F>>(
     key: &FlowKey<F>,
-    origin: u32,
-    choice: &Choice<F>,
+    is_remote: bool,
     reply: &mut Flow<F>,
     tables: &mut T,
     rewrite: &mut Rewrite<F>,
 ) -> u32 {
-    rewrite.source = key.source;
-    rewrite.destination = choice.addr;
-    rewrite.ports = key.ports.with_destination(choice.port);
     let mut outside = leaving(key, rewrite);
-    let is_remote = origin == origin::WIRE && choice.flags & backend::HERE == 0;
     let mut flags = FORWARD;
     if is_remote || is_taken(&outside, reply, tables) {
         if is_remote {

@@ -40,6 +40,9 @@ pub mod address {
     pub const NODE_PORT: u32 = 1 << 2;
     /// This node's own.
     pub const NODE: u32 = 1 << 3;
+    /// A loopback address where node ports are served: the host's alone, since everybody else who
+    /// says it means another machine (services.md 95).
+    pub const LOCALHOST: u32 = 1 << 4;
 }
 
 /// Places in the table of ranges.
@@ -113,7 +116,7 @@ pub fn select<F: Family, T: Services<F>>(
     if what == 0 {
         return no_frontend(key, tables);
     }
-    let Some(frontend) = find(key, what, tables) else {
+    let Some(frontend) = find(key, what, client.origin, tables) else {
         return if what & address::CLUSTER_IP != 0 {
             code::REJECT
         } else {
@@ -151,13 +154,16 @@ pub fn select<F: Family, T: Services<F>>(
 fn find<F: Family, T: Services<F>>(
     key: &FrontendKey<F>,
     what: u32,
+    origin: u32,
     tables: &T,
 ) -> Option<Frontend> {
     let mut found = None;
     if what & address::FRONTEND != 0 {
         found = tables.frontend(key);
     }
-    if found.is_none() && what & address::NODE_PORT != 0 {
+    let node_ports = what & address::NODE_PORT != 0
+        || (what & address::LOCALHOST != 0 && origin == origin::HOST);
+    if found.is_none() && node_ports {
         found = tables.frontend(&FrontendKey {
             addr: F::Addr::default(),
             port_proto: key.port_proto,

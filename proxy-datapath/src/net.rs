@@ -2,8 +2,8 @@
 //! reply of a backend that the wire was led to.
 //!
 //! A flow from the wire has the same two entries as a pod's, under no pod's device (`endpoint` 0).
-//! Where the backend is on this node, its client's address is kept and the reply is translated as it
-//! leaves; where it is not, the flow is masqueraded, and the reply is translated as it arrives.
+//! Where the backend is on this node, its client's address is kept and the reply is translated as
+//! it leaves; where it is not, the flow is masqueraded, and the reply is translated as it arrives.
 
 use crate::{
     family::Family,

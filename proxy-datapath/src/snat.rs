@@ -1,5 +1,5 @@
-//! Masquerading: a flow whose replies could otherwise miss this node leaves in the node's name, from
-//! a port that no other flow to the same backend has (services.md 57).
+//! Masquerading: a flow whose replies could otherwise miss this node leaves in the node's name,
+//! from a port that no other flow to the same backend has (services.md 57).
 //!
 //! Ports are tried in the order of a permutation of the whole range, which begins and strides at
 //! random: a port is found as long as there is one, and nobody can guess which.

@@ -1,8 +1,6 @@
 //! The packet path's frame: bytes to values, the decision, values to bytes, the return code.
 #![expect(unsafe_code, reason = "redirecting is a call into the kernel")]
 
-use core::arch::asm;
-
 use aya_ebpf::{helpers::generated::bpf_redirect, programs::TcContext};
 use proxy_datapath::{
     family::{Ipv4, Ipv6},
@@ -18,6 +16,7 @@ use crate::{
     icmp::{self, Trouble},
     maps::{KernelTables, Scratch, Store, count},
     packet::SkbBytes,
+    stage::converge,
 };
 
 /// To the next program of the hook, or the stack: TCX_NEXT, TC_ACT_UNSPEC.
@@ -121,20 +120,6 @@ fn general<F: Store + Header, const FROM_POD: bool>(
         verdict = DropReason::RewriteFailed.code();
     }
     verdict
-}
-
-/// Makes the compiler read a stage's result from memory.
-///
-/// VERIFIER: what is read from a map's value is any value at all, so that the many ways through a
-/// stage become one where the next begins; else each is followed to the end ("BPF program is too
-/// large").
-#[inline(always)]
-pub(crate) fn converge<T>(value: &mut T) -> &mut T {
-    let mut pointer: *mut T = value;
-    // SAFETY: a move onto itself, with all of memory as a possible side effect.
-    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
-    // SAFETY: the pointer that came in.
-    unsafe { &mut *pointer }
 }
 
 /// The only place where a verdict becomes a return code, and is counted.

@@ -1,5 +1,5 @@
-//! Turns a packet into the ICMP error that tells its sender why it does not go on. A refusal is port
-//! unreachable, never a RST (services.md 65).
+//! Turns a packet into the ICMP error that tells its sender why it does not go on. A refusal is
+//! port unreachable, never a RST (services.md 65).
 //!
 //! The packet is cut to its headers, room is made before them, and it goes back where it came from,
 //! in the name of the frontend that it was for.

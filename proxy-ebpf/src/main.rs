@@ -23,6 +23,7 @@ mod net;
 mod packet;
 mod route;
 mod socket;
+mod stage;
 mod xdp;
 
 use aya_ebpf::{

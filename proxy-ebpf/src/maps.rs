@@ -26,7 +26,7 @@ use proxy_datapath::{
     verdict::{DIRECTIONS, Direction},
 };
 
-use crate::{forward::converge, route};
+use crate::{route, stage::converge};
 
 /// A family's maps.
 pub(crate) trait Store: Family {

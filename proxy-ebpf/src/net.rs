@@ -1,8 +1,8 @@
 //! The programs on the wire: what arrives through an uplink, and what leaves.
 //!
 //! A packet in this node's name that comes in from outside is a martian to the stack, and so is a
-//! reply to the client in the name of a frontend that the node has as an address. Such packets go to
-//! their next hop from here; the kernel finds the neighbour.
+//! reply to the client in the name of a frontend that the node has as an address. Such packets go
+//! to their next hop from here; the kernel finds the neighbour.
 #![expect(unsafe_code, reason = "redirecting is a call into the kernel")]
 
 use aya_ebpf::{
@@ -12,19 +12,21 @@ use proxy_datapath::{
     family::{Family, Ipv4, Ipv6},
     net,
     packet::{Packet, Rewrite, shape},
-    parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
+    parse::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
     rewrite::rewrite,
     verdict::{Direction, DropReason, code},
+    wire::Bytes,
 };
 
 use crate::{
-    forward::{NEXT, converge, ethertype, finish},
+    forward::{NEXT, ethertype, finish},
     icmp::{self, Trouble},
     maps::{KernelTables, Scratch, Store},
     packet::SkbBytes,
     route::{
         FIB_DESTINATION, FIB_DEVICE, FIB_LENGTH, fib, hop_limit, look_up, one_hop_less, params,
     },
+    stage::converge,
 };
 
 #[inline(always)]
@@ -100,6 +102,10 @@ fn forward<F: Store + Header>(
     let direction = Direction::FromNet;
     let destination = destination_of(packet, new);
     let mut way = params::<F>(bytes.ifindex(), destination);
+    // One of several segments is as long as its way takes; the kernel sees to that.
+    if bytes.is_single() {
+        way[FIB_LENGTH] = bytes.length().wrapping_sub(ETHERNET) << 16;
+    }
     let found = look_up(bytes.skb().cast(), &mut way);
     if found == fib::TOO_LONG {
         let mtu = way[FIB_LENGTH] >> 16;

@@ -61,7 +61,7 @@ impl SkbBytes {
     }
 
     #[inline(always)]
-    fn is_single(&self) -> bool {
+    pub(crate) fn is_single(&self) -> bool {
         // SAFETY: `skb` is the program's context.
         let segment = unsafe { (*self.skb).gso_size };
         segment == 0

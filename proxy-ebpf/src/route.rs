@@ -61,8 +61,8 @@ pub(crate) fn look_up(ctx: *mut c_void, way: &mut Fib) -> i64 {
     unsafe { bpf_fib_lookup(ctx, way.as_mut_ptr().cast(), size_of::<Fib>() as i32, 0) }
 }
 
-/// The address to masquerade with on the way to `destination`: that of the device which leads there,
-/// else the node's.
+/// The address to masquerade with on the way to `destination`: that of the device which leads
+/// there, else the node's.
 #[inline(always)]
 pub(crate) fn source<F: Store>(
     ctx: *mut c_void,

@@ -1,8 +1,8 @@
 //! The wire before the kernel makes a packet of it: what goes on to another node leaves from here.
 //!
-//! The decision is `from_net`'s. What this cannot do, it lets pass, and `from_net` finds the flow that
-//! was made here: local backends, refusals, a neighbour that has yet to be asked for, and whatever
-//! is counted as dropped.
+//! The decision is `from_net`'s. What this cannot do, it lets pass, and `from_net` finds the flow
+//! that was made here: local backends, refusals, a neighbour that has yet to be asked for, and
+//! whatever is counted as dropped.
 #![expect(unsafe_code, reason = "packet bytes are reached through pointers")]
 
 use core::{arch::asm, ffi::c_void, mem::offset_of};
@@ -23,11 +23,12 @@ use proxy_datapath::{
 };
 
 use crate::{
-    forward::{ETHERTYPE, converge},
+    forward::ETHERTYPE,
     maps::{KernelTables, Scratch, Store, count},
     net::destination_of,
     packet::sctp_checksum_after,
     route::{FIB_DEVICE, FIB_LENGTH, FIB_MACS, fib, hop_limit, look_up, one_hop_less, params},
+    stage::converge,
 };
 
 const PASS: u32 = xdp_action::XDP_PASS;

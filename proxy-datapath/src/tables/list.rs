@@ -66,7 +66,7 @@ pub const UPLINKS_MAX: u32 = 256;
 /// `range::PODS`, and ranges of ClusterIPs: a cluster has one or two of each family.
 pub const RANGES_MAX: u32 = 16;
 /// 10,000 service ports x 10 endpoints, twice over, or one Service of 100,000 endpoints and as
-/// many besides. 256 Ki x 16 B = 4 MiB (IPv4), x 32 B = 8 MiB (IPv6).
+/// many besides. 256 Ki x 24 B = 6 MiB (IPv4), x 32 B = 8 MiB (IPv6).
 pub const BACKENDS_MAX: u32 = 262_144;
 /// Every backend in one set, and a second copy of each set while it is replaced; both families
 /// share the slots. 512 Ki x 8 B = 4 MiB.

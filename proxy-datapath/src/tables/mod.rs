@@ -81,9 +81,7 @@ abi_type! {
         pub flags: u32,
         /// Id of the service port it belongs to.
         pub service: u32,
-        /// Id of the node it is on, for tunnels; `0` if that is not known.
-        pub node: u32,
-    } size 24, 36;
+    } size 20, 32;
 
     /// A client of a service port, for affinity (services.md 83).
     pub struct AffinityKey<F: Family> {
@@ -123,9 +121,7 @@ abi_type! {
     pub struct Uplink<F: Family> {
         /// The address that masqueraded packets leave with; zero if it has none.
         pub addr: F::Addr,
-        /// `uplink::ETHERNET` and others.
-        pub flags: u32,
-    } size 8, 20;
+    } size 4, 16;
 
     /// A datagram whose fragments follow each other.
     pub struct FragmentKey<F: Family> {

@@ -139,7 +139,8 @@ impl Reporting {
     }
 }
 
-/// Sets up connection tracking as kube-proxy does. Not the end if it fails: Services do not need it.
+/// Sets up connection tracking as kube-proxy does. Not the end if it fails: Services do not need
+/// it.
 pub(super) fn set_up_conntrack(config: &Config) {
     if let Err(error) = conntrack::apply(&config.proc_sys, &config.proxy.conntrack) {
         warn!(

@@ -95,7 +95,6 @@ pub(crate) fn exposed_maps() -> MapState {
     }
     let uplink = Uplink {
         addr: node,
-        flags: 0,
     };
     maps.v4.uplinks.insert(2, uplink);
     maps
@@ -133,7 +132,6 @@ fn backend<F: Family>(family: &mut FamilyState<F>, id: u32, addr: &str, state: u
         state,
         flags: here | backend::IN_CLUSTER_SET,
         service: 1,
-        node: 0,
     };
     family.backends.insert(id, value);
 }

@@ -198,7 +198,6 @@ mod tests {
         state.v4.ranges.insert(range::PODS + whole, prefix);
         let uplink = Uplink {
             addr: addr(last),
-            flags: 0,
         };
         state.v4.uplinks.insert(whole, uplink);
         state

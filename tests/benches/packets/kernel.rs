@@ -15,7 +15,7 @@ use aya::{
 };
 use proxy_datapath::{
     family::{Family, Port},
-    frontend::backend,
+    frontend::{address, backend},
     tables::{Backend, Flow, FlowKey, Frontend, FrontendKey, port_proto},
 };
 
@@ -76,6 +76,7 @@ impl Kernel {
                     addr,
                     port_proto,
                     state: backend::ACTIVE,
+                    flags: backend::HERE | backend::IN_CLUSTER_SET,
                     service,
                 };
                 let mut backends: Array<_, Backend<F>> =
@@ -93,14 +94,16 @@ impl Kernel {
                 Frontend {
                     base,
                     count,
-                    flags: 0,
+                    wire_base: base,
+                    wire_count: count,
                     service,
+                    ..Frontend::default()
                 },
                 0,
             )?;
-            let mut vips: HashMap<_, F::Addr, u32> =
-                map(&mut self.programs, &name::<F>("VIPS"))?.try_into()?;
-            vips.insert(addr, 1, 0)?;
+            let mut addresses: HashMap<_, F::Addr, u32> =
+                map(&mut self.programs, &name::<F>("ADDRESSES"))?.try_into()?;
+            addresses.insert(addr, address::FRONTEND, 0)?;
         }
         Ok(())
     }

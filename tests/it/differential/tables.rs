@@ -146,7 +146,6 @@ fn add<F: Family>(
         state: backend::ACTIVE,
         flags: backend::IN_CLUSTER_SET | here,
         service: id,
-        node: 0,
     };
     state.backends.insert(id, value);
     slots.insert(slot, id);

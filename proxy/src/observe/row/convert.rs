@@ -29,10 +29,11 @@ const FRONTEND_FLAGS: Flags<4> = [
     (SOURCE_RANGES, "ranges"),
     (MAGLEV, "maglev"),
 ];
-const ADDRESS_FLAGS: Flags<4> = [
+const ADDRESS_FLAGS: Flags<5> = [
     (address::FRONTEND, "frontend"),
     (address::CLUSTER_IP, "cluster-ip"),
     (address::NODE_PORT, "node-port"),
+    (address::LOCALHOST, "localhost"),
     (address::NODE, "node"),
 ];
 const FLOW_FLAGS: Flags<5> = [

@@ -75,7 +75,6 @@ fn backend_value(id: u32, service: u32) -> Backend<Ipv4> {
         state: backend::ACTIVE,
         flags: backend::IN_CLUSTER_SET,
         service,
-        node: 0,
     }
 }
 

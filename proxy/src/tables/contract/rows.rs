@@ -41,7 +41,6 @@ fn what_is_applied_is_dumped(#[case] kind: Kind) {
         state: backend::TERMINATING,
         flags: backend::HERE | backend::IN_LOCAL_SET,
         service: 9,
-        node: 3,
     };
     let frontend6 = Frontend {
         wire_base: 40,
@@ -176,10 +175,7 @@ fn placed() -> FamilyState<Ipv6> {
         snat_first: [32_768, 61_000],
         snat_count: [5, 4_536],
     };
-    let uplink = |last, flags| Uplink {
-        addr: addr(last),
-        flags,
-    };
+    let uplink = |last| Uplink { addr: addr(last) };
     FamilyState {
         sources: [
             (source(0, Ipv6Addr::UNSPECIFIED.into()), 1),
@@ -190,7 +186,7 @@ fn placed() -> FamilyState<Ipv6> {
         .into(),
         ranges: [(range::PODS, prefix), (RANGES_MAX - 1, prefix)].into(),
         nodes: [(0, node)].into(),
-        uplinks: [(2, uplink(1, 1)), (u32::MAX, uplink(2, 0))].into(),
+        uplinks: [(2, uplink(1)), (u32::MAX, uplink(2))].into(),
         ..FamilyState::default()
     }
 }
