@@ -315,13 +315,11 @@ mod tests {
         let text = "client out 10.1.0.5:4000 > 10.96.0.10:80 S \
                     => 10.1.0.5:4000 > 10.1.0.9:8080 S redirect";
         let line = PacketLine::parse(text, 7).unwrap();
-        assert_eq!(
-            (line.hook, line.line),
-            (Hook::FromPod("client".to_owned()), 7)
-        );
+        assert_eq!(line.hook, Hook::FromPod("client".to_owned()));
+        assert_eq!(line.line, 7);
         assert_eq!(line.packet.destination, "10.96.0.10:80".parse().unwrap());
         assert_eq!(line.packet.kind, Kind::Tcp("S".to_owned()));
-        let Expected::Redirect(packet) = line.expected else {
+        let Expected::Redirect(packet) = &line.expected else {
             panic!("{line:?}")
         };
         assert_eq!(packet.to_string(), "10.1.0.5:4000 > 10.1.0.9:8080 S");
