@@ -100,7 +100,7 @@ impl Range {
 
 impl<F: Family> Walk<F> {
     #[inline(always)]
-    fn begin(&mut self, key: &FlowKey<F>, reply: &Flow<F>, range: Range, random: [u32; 2]) {
+    const fn begin(&mut self, key: &FlowKey<F>, reply: &Flow<F>, range: Range, random: [u32; 2]) {
         self.key = *key;
         self.reply = *reply;
         self.range = range;

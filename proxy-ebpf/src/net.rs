@@ -145,7 +145,7 @@ fn forward<F: Store + Header>(
 
 /// Whom the packet itself is for once it is rewritten: an error goes to the quoted packet's sender.
 #[inline(always)]
-pub(crate) fn destination_of<F: Family>(packet: &Packet<F>, new: &Rewrite<F>) -> F::Addr {
+pub(crate) const fn destination_of<F: Family>(packet: &Packet<F>, new: &Rewrite<F>) -> F::Addr {
     if packet.shape == shape::ICMP_ERROR {
         new.source
     } else {

@@ -73,7 +73,7 @@ pub(crate) fn source<F: Store>(
     let none = F::Addr::default();
     look_up(ctx, &mut way);
     // SAFETY: copied out at once.
-    let uplink = unsafe { F::uplinks().get(&way[FIB_DEVICE]) }.copied();
+    let uplink = unsafe { F::uplinks().get(way[FIB_DEVICE]) }.copied();
     let own = uplink
         .map(|uplink| uplink.addr)
         .filter(|addr| *addr != none);
