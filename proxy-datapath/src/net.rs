@@ -66,7 +66,10 @@ fn arrive<F: Family, T: Flows<F>>(
     rewrite: &mut Rewrite<F>,
 ) -> u32 {
     let what = tables.address(&packet.key.destination);
-    if what & address::NODE != 0 {
+    let is_known = tables
+        .flow(&packet.key)
+        .is_some_and(|flow| flow.flags & FORWARD != 0);
+    if !is_known && what & address::NODE != 0 {
         let key = packet.key.swapped();
         let verdict = established(&key, packet, tables, rewrite, REVERSE);
         if verdict != code::PASS {

@@ -13,6 +13,7 @@ use proxy_datapath::{
     net,
     packet::{Packet, Rewrite, shape},
     parse::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
+    plain,
     rewrite::rewrite,
     verdict::{Direction, DropReason, code},
     wire::Bytes,
@@ -57,6 +58,11 @@ fn run<F: Store + Header, const ARRIVES: bool>(mut bytes: SkbBytes) -> i32 {
     } else {
         Direction::ToNet
     };
+    let mut tables = KernelTables::new(bytes.skb().cast(), bytes.ifindex());
+    let verdict = plain::attempt::<F, _, _>(&mut bytes, &mut tables, direction, 0);
+    if verdict != plain::UNDECIDED {
+        return finish(&mut bytes, direction, verdict);
+    }
     let Some(Scratch {
         packet,
         layout,
@@ -72,7 +78,6 @@ fn run<F: Store + Header, const ARRIVES: bool>(mut bytes: SkbBytes) -> i32 {
     parse(&bytes, packet, layout);
     let (packet, layout) = (converge(packet), converge(layout));
 
-    let mut tables = KernelTables::new(bytes.skb().cast(), bytes.ifindex());
     let verdict = if ARRIVES {
         net::from_net(packet, &mut tables, new)
     } else {

@@ -17,6 +17,7 @@ use proxy_datapath::{
     net,
     packet::{Packet, Rewrite},
     parse::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, parse},
+    plain,
     rewrite::rewrite,
     verdict::{Direction, code},
     wire::{Bytes, ChecksumFix, OFFSET_MASK, Sum, Wire},
@@ -32,6 +33,7 @@ use crate::{
 };
 
 const PASS: u32 = xdp_action::XDP_PASS;
+const DROP: u32 = xdp_action::XDP_DROP;
 
 struct XdpBytes {
     xdp: *mut xdp_md,
@@ -49,6 +51,20 @@ pub(crate) fn from_wire(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn run<F: Store + Header>(mut bytes: XdpBytes) -> u32 {
+    let mut tables = KernelTables::new(bytes.context(), bytes.ifindex());
+    match plain::attempt::<F, _, _>(&mut bytes, &mut tables, Direction::FromWire, 0) {
+        plain::UNDECIDED => {}
+        // Counted where it passes next.
+        code::PASS => return PASS,
+        code::TRANSLATE => {
+            count(Direction::FromWire, code::TRANSLATE);
+            return PASS;
+        }
+        verdict => {
+            count(Direction::FromWire, verdict);
+            return DROP;
+        }
+    }
     let Some(Scratch {
         packet,
         layout,
@@ -61,7 +77,6 @@ fn run<F: Store + Header>(mut bytes: XdpBytes) -> u32 {
     packet.tcp_flags = 0;
     parse(&bytes, packet, layout);
     let (packet, layout) = (converge(packet), converge(layout));
-    let mut tables = KernelTables::new(bytes.context(), bytes.ifindex());
     if net::from_net(packet, &mut tables, new) != code::FORWARD {
         return PASS;
     }

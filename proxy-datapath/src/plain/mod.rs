@@ -11,7 +11,7 @@ mod tests;
 use crate::{
     family::{Family, Ports, proto},
     flow::{CLOSING, FORWARD, REVERSE, is_idle, note, serves},
-    frontend::concerns,
+    frontend::{address, concerns},
     packet::tcp,
     parse::{ETHERNET, Header},
     tables::{Flow, FlowKey, Flows},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// No verdict: to be decided in general.
-const UNDECIDED: u32 = u32::MAX;
+pub const UNDECIDED: u32 = u32::MAX;
 /// Where TCP's flags stand in its header, and the checksums.
 const TCP_FLAGS: u32 = 12;
 const TCP_CHECKSUM: u32 = 16;
@@ -49,7 +49,7 @@ pub fn run<F: Header, B: Bytes, T: Flows<F>>(
     endpoint: u32,
     general: impl FnOnce(&mut B, &mut T) -> u32,
 ) -> u32 {
-    let verdict = plain(bytes, tables, direction, endpoint);
+    let verdict = attempt(bytes, tables, direction, endpoint);
     if verdict == UNDECIDED {
         general(bytes, tables)
     } else {
@@ -57,8 +57,9 @@ pub fn run<F: Header, B: Bytes, T: Flows<F>>(
     }
 }
 
+/// The short way alone: a verdict, and the packet as it then is, or `UNDECIDED`.
 #[inline(always)]
-fn plain<F: Header, B: Bytes, T: Flows<F>>(
+pub fn attempt<F: Header, B: Bytes, T: Flows<F>>(
     bytes: &mut B,
     tables: &mut T,
     direction: Direction,
@@ -79,12 +80,16 @@ fn plain<F: Header, B: Bytes, T: Flows<F>>(
     };
     match direction {
         Direction::FromPod => forward(bytes, tables, &packet, tcp_flags, endpoint),
-        Direction::ToPod => reverse(bytes, tables, &packet, tcp_flags, endpoint),
-        _ => UNDECIDED,
+        Direction::FromNet | Direction::FromWire => {
+            forward(bytes, tables, &packet, tcp_flags, endpoint)
+        }
+        Direction::ToPod | Direction::ToNet => reverse(bytes, tables, &packet, tcp_flags, endpoint),
+        Direction::Socket => UNDECIDED,
     }
 }
 
-/// What a pod sends.
+/// What a pod sends, or what arrives on the wire (`endpoint` 0), where a reply to this node's name
+/// is none of this.
 #[inline(always)]
 fn forward<F: Header, B: Bytes, T: Flows<F>>(
     bytes: &mut B,
@@ -104,7 +109,8 @@ fn forward<F: Header, B: Bytes, T: Flows<F>>(
     let begins = udp || tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     let now_s = tables.now_s();
     let Some(flow) = tables.flow(&key) else {
-        return if begins && concerns(&packet.destination, tables) {
+        let is_reply = endpoint == 0 && tables.address(&packet.destination) & address::NODE != 0;
+        return if is_reply || (begins && concerns(&packet.destination, tables)) {
             UNDECIDED
         } else {
             code::PASS
@@ -125,7 +131,7 @@ fn forward<F: Header, B: Bytes, T: Flows<F>>(
     write(bytes, packet, &flow)
 }
 
-/// What a pod is about to receive.
+/// What a pod is about to receive, or what leaves the node.
 #[inline(always)]
 fn reverse<F: Header, B: Bytes, T: Flows<F>>(
     bytes: &mut B,
