@@ -78,13 +78,11 @@ pub(crate) fn later_fragment<F: Family, T: Flows<F>>(
     if verdict == code::PASS && directions & REVERSE != 0 {
         verdict = established(&own.swapped(), packet, tables, rewrite, REVERSE);
     }
-    match verdict {
-        // The reply of a backend on this node leaves it here with the tuple that it has at its
-        // client's device, where its first fragment was remembered.
-        code::PASS if directions & FORWARD != 0 => without_first(packet, tables),
-        code::PASS => DropReason::FragmentWithoutFirst.code(),
-        verdict => verdict,
+    // The first fragment was translated, and so must this one be.
+    if verdict == code::PASS {
+        return DropReason::FragmentWithoutFirst.code();
     }
+    verdict
 }
 
 /// A fragment that belongs to no known flow of a frontend's. One for this node itself is most
