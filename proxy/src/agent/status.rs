@@ -7,7 +7,7 @@ use tracing::warn;
 use super::Agent;
 use crate::{
     attach::{
-        discovery::{Endpoint as Found, EndpointKind},
+        discovery::{Endpoint as Found, EndpointKind, Uplink},
         links::Method,
     },
     config::Source,
@@ -106,8 +106,21 @@ impl Agent {
                 reason: format!("cannot end those whose backend is gone: {reason}"),
             });
         }
+        let uplinks = self.devices.iter().flat_map(|devices| &devices.uplinks);
+        problems.extend(unserved(uplinks));
         problems
     }
+}
+
+/// The uplinks that the programs cannot be on.
+fn unserved<'a>(uplinks: impl IntoIterator<Item = &'a Uplink>) -> impl Iterator<Item = Problem> {
+    let unserved = uplinks
+        .into_iter()
+        .filter(|uplink| !uplink.kind.is_supported());
+    unserved.map(|uplink| Problem {
+        object: format!("device {}", uplink.ifname),
+        reason: "has no Ethernet header: Services are not served there".to_owned(),
+    })
 }
 
 /// Devices that are none of ours for good are not listed.
@@ -150,6 +163,28 @@ fn name_in_use(configured: String, url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attach::discovery::UplinkKind;
+
+    #[test]
+    fn an_uplink_without_an_ethernet_header_is_told() {
+        let uplink = |ifname: &str, kind| Uplink {
+            ifindex: 1,
+            ifname: ifname.into(),
+            addrs: Vec::new(),
+            kind,
+        };
+        let uplinks = [
+            uplink("eth0", UplinkKind::Ethernet),
+            uplink("wg0", UplinkKind::Headerless),
+            uplink("vxlan0", UplinkKind::Tunnel),
+        ];
+        let problems: Vec<Problem> = unserved(&uplinks).collect();
+        let expected = Problem {
+            object: "device wg0".to_owned(),
+            reason: "has no Ethernet header: Services are not served there".to_owned(),
+        };
+        assert_eq!(problems, [expected]);
+    }
 
     #[test]
     fn the_api_server_in_use_is_named() {
