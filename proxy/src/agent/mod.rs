@@ -169,6 +169,7 @@ impl Agent {
         self.triggers
             .extend(self.programmer.cluster.take_triggers());
         let mut done = self.programmer.pass();
+        self.reporting.ended(&self.programmer.take_ended());
         if self.programmer.has_begun() {
             self.reporting
                 .passed(done, extent, began.elapsed(), &self.triggers);

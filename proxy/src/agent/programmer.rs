@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use crate::{
     attach::{netlink, sockets::UdpSockets},
     compile::{Compiler, Settings},
-    model::{Cluster, Diagnostic},
+    model::{Cluster, Diagnostic, IpFamily},
     observe::{NameFile, names, rename, snapshot::Apply},
     plan::{Changes, FamilyOp, FamilyState, MapState, Op, plan},
     tables::{BpfTables, Error, Tables, Usage},
@@ -35,6 +35,8 @@ pub(super) struct Programmer {
     gone: BTreeSet<(SocketAddr, u32)>,
     /// Why sockets could not be ended in the last pass.
     pub(super) sockets_error: Option<String>,
+    /// Whose sockets were looked for, until they are reported.
+    ended: Vec<Ended>,
     /// What service ids stand for, for when this agent does not run.
     names: NameFile,
     /// Set by the first pass, which covers everything.
@@ -46,6 +48,14 @@ pub(super) struct Programmer {
     pub(super) failed: Vec<(String, String)>,
     pub(super) writes_total: u64,
     pub(super) last_apply: Option<Apply>,
+}
+
+/// One look for the UDP sockets of backends that went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) family: IpFamily,
+    pub(super) sockets: u64,
+    pub(super) took: Duration,
 }
 
 // === impl Programmer ===
@@ -69,6 +79,7 @@ impl Programmer {
             sockets,
             gone: BTreeSet::new(),
             sockets_error: None,
+            ended: Vec::new(),
             names,
             begun: false,
             clock: Instant::now(),
@@ -210,11 +221,7 @@ impl Programmer {
         self.gone
             .retain(|(addr, id)| udp_backend(actual, *id, *addr) != Some(*addr));
         match self.end_sockets_of_gone() {
-            Ok(sockets) => {
-                if sockets > 0 {
-                    info!(sockets, "ended udp sockets whose backend is gone");
-                }
-                self.gone.clear();
+            Ok(()) => {
                 self.sockets_error = None;
                 true
             }
@@ -236,8 +243,35 @@ impl Programmer {
         }
     }
 
-    fn end_sockets_of_gone(&mut self) -> anyhow::Result<usize> {
-        let gone = &self.gone;
+    /// One family does not keep the other back.
+    fn end_sockets_of_gone(&mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        for family in IpFamily::ALL {
+            let of_family = |(addr, _): &(SocketAddr, u32)| IpFamily::of(addr.ip()) == family;
+            let gone: BTreeSet<_> = self.gone.iter().copied().filter(of_family).collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let began = Instant::now();
+            match self.end_sockets_of(&gone) {
+                Ok(sockets) => {
+                    if sockets > 0 {
+                        info!(sockets, "ended udp sockets whose backend is gone");
+                    }
+                    self.gone.retain(|gone| !of_family(gone));
+                    self.ended.push(Ended {
+                        family,
+                        sockets: sockets as u64,
+                        took: began.elapsed(),
+                    });
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome
+    }
+
+    fn end_sockets_of(&mut self, gone: &BTreeSet<(SocketAddr, u32)>) -> anyhow::Result<usize> {
         let translated = self
             .tables
             .udp_sockets(|backend, id| gone.contains(&(backend, id)))?;
@@ -249,6 +283,11 @@ impl Programmer {
         Ok(self
             .sockets
             .destroy(&addrs, |cookie| cookies.contains(&cookie))?)
+    }
+
+    /// What was ended since it was asked for last.
+    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Everything that is wrong with an object, whoever found it.

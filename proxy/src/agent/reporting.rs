@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::programmer::Programmer;
+use super::programmer::{Ended, Programmer};
 use crate::{
     attach::conntrack,
     config::{
@@ -47,7 +47,7 @@ impl Reporting {
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> anyhow::Result<(Self, Scrapes)> {
         let proxy = &config.proxy;
-        let monitor = Monitor::new(proxy.health_timeout, Clock::default());
+        let monitor = Monitor::new(proxy.health_timeout(), Clock::default());
         let runtime = serve::runtime().context("cannot start the servers' thread")?;
         let (samples, scrapes) = Samples::channel();
         let options = serve::Options {
@@ -103,6 +103,14 @@ impl Reporting {
         }
         if done {
             self.monitor.metrics.programmed(triggers);
+        }
+    }
+
+    /// After sockets of backends that went were looked for.
+    pub(super) fn ended(&self, ended: &[Ended]) {
+        for ended in ended {
+            let metrics = &self.monitor.metrics;
+            metrics.flows_ended(ended.family, ended.sockets, ended.took);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     attach::testing::Namespace,
     compile::Settings,
     model::{
-        Kind, Protocol,
+        IpFamily, Kind, Protocol,
         testing::{
             apply_service, apply_slice, delete, endpoint, port, service, slice, synced_cluster,
         },
@@ -104,8 +104,12 @@ fn a_socket_that_could_not_be_ended_is_ended_by_a_later_pass_111() {
         fail_to_end_sockets(&mut programmer);
         assert!(socket.take_error().unwrap().is_none());
 
+        assert_eq!(programmer.take_ended(), []);
         assert!(programmer.pass());
         assert_eq!(programmer.sockets_error, None);
+        let ended = programmer.take_ended();
+        let counts: Vec<_> = ended.iter().map(|one| (one.family, one.sockets)).collect();
+        assert_eq!(counts, [(IpFamily::V4, 1)]);
         let error = socket.take_error().unwrap().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
     });

@@ -69,15 +69,20 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("written");
         let text = path.to_str().unwrap();
-        let words = ["agent", "--masquerade-all", "--write-config-to", text];
+        let words = [
+            "agent",
+            "--bind-address-hard-fail",
+            "--write-config-to",
+            text,
+        ];
         testing::run(&words).ending.unwrap();
         let written = fs::read_to_string(&path).unwrap();
         assert!(written.contains("syncPeriod: 30s\n"), "{written}");
         let file = ConfigFile::read(&path).unwrap();
         let proxy = Proxy::new(&file.settings.proxy).unwrap();
-        assert!(proxy.masquerade_all);
+        assert!(proxy.bind_hard_fail);
         let expected = Proxy {
-            masquerade_all: true,
+            bind_hard_fail: true,
             configz: proxy.configz.clone(),
             ..Proxy::default()
         };

@@ -131,7 +131,6 @@ colour: red
             conntrackTcpTimeoutCloseWait: 2h0m0s
             healthzBindAddress: 0.0.0.0:10256
             kubeconfig: /k
-            masqueradeAll: true
             nodeName: node-1
             nodePortAddresses:
             - primary
@@ -149,9 +148,9 @@ colour: red
             conntrack.tcpCloseWaitTimeout: becomes conntrackTcpTimeoutCloseWait
             healthzBindAddress: becomes healthzBindAddress
             hostnameOverride: becomes nodeName
-            iptables.masqueradeAll: becomes masqueradeAll
+            iptables.masqueradeAll: no effect: the client's address is kept where replies find back
             iptables.masqueradeBit: no effect: packets are not marked
-            iptables.minSyncPeriod: becomes minSyncPeriod
+            iptables.minSyncPeriod: no effect: what changed is programmed at once
             iptables.syncPeriod: becomes syncPeriod
             mode: becomes proxyMode
             nodePortAddresses: becomes nodePortAddresses

@@ -15,11 +15,8 @@ use proxy_datapath::{
 
 use super::{Settings, scene::Scene};
 use crate::{
-    config::{
-        Algorithm,
-        proxy::{IpFamily, PortRange},
-    },
-    model::{Diagnostic, Kind, ObjectRef},
+    config::proxy::PortRange,
+    model::{Diagnostic, IpFamily, Kind, ObjectRef},
 };
 
 /// Ports that an unprivileged process may have.
@@ -75,8 +72,8 @@ fn local<F: Family>(scene: &Scene, settings: &Settings) -> BTreeMap<F::Addr, u32
         rows.extend(F::from_ip(*addr).map(|addr| (addr, flags)));
     }
     for (family, loopback) in [
-        (IpFamily::Ipv4, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        (IpFamily::Ipv6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        (IpFamily::V4, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        (IpFamily::V6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
     ] {
         let addr = F::from_ip(loopback).filter(|_| wanted.serves_localhost(family));
         rows.extend(addr.map(|addr| (addr, address::LOCALHOST)));
@@ -190,12 +187,6 @@ pub(super) fn diagnostics(scene: &Scene, settings: &Settings) -> Vec<Diagnostic>
             format!(
                 "shares its ports with sockets: the kernel gives them those from {first} to {last}"
             ),
-        );
-    }
-    if settings.algorithm == Algorithm::LeastConnections {
-        tell(
-            "configuration",
-            "algorithm least-connections is not available: backends are drawn at random".to_owned(),
         );
     }
     for range in &scene.pod_sources {

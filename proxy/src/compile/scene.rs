@@ -6,10 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 
 use super::Settings;
-use crate::{
-    config::proxy::IpFamily,
-    model::{Cluster, ObjectKey, Uplink},
-};
+use crate::model::{Cluster, IpFamily, ObjectKey, Uplink};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scene {
@@ -38,8 +35,7 @@ impl Scene {
     pub(super) fn of(cluster: &Cluster, settings: &Settings) -> Self {
         let node = cluster.node();
         let pod_cidrs = node.map_or(&[][..], |node| &node.pod_cidrs);
-        let families = [IpFamily::Ipv4, IpFamily::Ipv6];
-        let pod_sources: Vec<IpNet> = families
+        let pod_sources: Vec<IpNet> = IpFamily::ALL
             .into_iter()
             .filter_map(|family| settings.detect_local.source_cidr(family, pod_cidrs))
             .collect();

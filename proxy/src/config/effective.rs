@@ -1,10 +1,12 @@
 //! A decided configuration written back: as settings, and as kube-proxy's configuration.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{
     Dialect, FeatureGates, GoDuration, ProxySettings,
-    proxy::{DetectMode, NodePortAddresses, Proxy},
+    proxy::{DetectMode, EXTERNAL_IPS_GATE, NodePortAddresses, Proxy},
     settings::{fields_of, typed},
 };
 
@@ -24,11 +26,7 @@ impl From<&Proxy> for ProxySettings {
             cluster_cidrs: Some(texts(&proxy.detect_local.cluster_cidrs)),
             pod_bridge_interface: bridge.map(str::to_owned),
             pod_interface_name_prefix: prefix.map(str::to_owned),
-            masquerade_all: Some(proxy.masquerade_all),
             external_ip_cidrs: Some(texts(&proxy.external_ips.allowed)),
-            forwarding: Some(proxy.forwarding),
-            tunnel_port: Some(proxy.tunnel.port),
-            tunnel_vni: Some(proxy.tunnel.vni),
             algorithm: Some(proxy.algorithm),
             snat_ports: proxy
                 .snat_ports
@@ -38,9 +36,7 @@ impl From<&Proxy> for ProxySettings {
             metrics_bind_address: bind(proxy.metrics_bind),
             bind_address_hard_fail: Some(proxy.bind_hard_fail),
             bind_address: proxy.bind_address.map(text),
-            profiling: Some(proxy.profiling),
             sync_period: Some(proxy.sync_period.into()),
-            min_sync_period: Some(proxy.min_sync_period.into()),
             conntrack_max_per_core: count(conntrack.max_per_core),
             conntrack_min: count(conntrack.min),
             conntrack_tcp_timeout_established: Some(conntrack.tcp_established.into()),
@@ -48,8 +44,7 @@ impl From<&Proxy> for ProxySettings {
             conntrack_tcp_be_liberal: Some(conntrack.tcp_be_liberal),
             conntrack_udp_timeout: Some(conntrack.udp_timeout.into()),
             conntrack_udp_timeout_stream: Some(conntrack.udp_stream_timeout.into()),
-            oom_score_adj: Some(proxy.oom_score_adj),
-            feature_gates: Some(FeatureGates(proxy.feature_gates.clone())),
+            feature_gates: Some(FeatureGates(gates(proxy))),
         }
     }
 }
@@ -72,6 +67,12 @@ impl ProxySettings {
         });
         typed(&Value::Object(fields))
     }
+}
+
+/// Those that say something else than their default.
+fn gates(proxy: &Proxy) -> BTreeMap<String, bool> {
+    let closed = (!proxy.external_ips.enabled).then(|| (EXTERNAL_IPS_GATE.to_owned(), false));
+    closed.into_iter().collect()
 }
 
 fn text(value: impl ToString) -> String {
@@ -107,7 +108,7 @@ fn node_port_addresses(addresses: &NodePortAddresses) -> Vec<String> {
         .collect()
 }
 
-/// As kube-proxy shows its own: with its defaults where Switchboard has no such thing.
+/// As kube-proxy shows its own. What has no effect is not in it.
 pub(super) fn kube_proxy_configuration(proxy: &Proxy) -> Value {
     let (detect_local_mode, bridge, prefix) = detect_mode(&proxy.detect_local.mode);
     let conntrack = &proxy.conntrack;
@@ -133,24 +134,12 @@ pub(super) fn kube_proxy_configuration(proxy: &Proxy) -> Value {
             "interfaceNamePrefix": prefix.unwrap_or_default(),
         },
         "detectLocalMode": detect_local_mode,
-        "enableProfiling": proxy.profiling,
-        "featureGates": proxy.feature_gates,
+        "featureGates": gates(proxy),
         "healthzBindAddress": bind(proxy.healthz_bind),
         "metricsBindAddress": bind(proxy.metrics_bind),
         "mode": proxy.mode.name(),
         "nodePortAddresses": node_port_addresses(&proxy.node_port_addresses),
-        "oomScoreAdj": proxy.oom_score_adj,
     });
-    let mut periods = json!({
-        "syncPeriod": duration(proxy.sync_period),
-        "minSyncPeriod": duration(proxy.min_sync_period),
-    });
-    // In ipvs mode, this one setting is taken from the iptables section.
-    if proxy.mode == Dialect::Ipvs {
-        configuration["iptables"] = json!({ "masqueradeAll": proxy.masquerade_all });
-    } else {
-        periods["masqueradeAll"] = proxy.masquerade_all.into();
-    }
-    configuration[proxy.mode.name()] = periods;
+    configuration[proxy.mode.name()] = json!({ "syncPeriod": duration(proxy.sync_period) });
     configuration
 }

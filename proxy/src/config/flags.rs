@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Algorithm, GoDuration, LogFormat, Settings, log_filter, settings::fields_of};
+use super::{Algorithm, GoDuration, LogFormat, Settings, log_filter, reasons, settings::fields_of};
 use crate::watch::convert::parse_addr;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -27,11 +27,7 @@ pub struct KubeProxyFlags {
     #[arg(long, value_name = "DURATION", hide = true)]
     iptables_sync_period: Option<GoDuration>,
     #[arg(long, value_name = "DURATION", hide = true)]
-    iptables_min_sync_period: Option<GoDuration>,
-    #[arg(long, value_name = "DURATION", hide = true)]
     ipvs_sync_period: Option<GoDuration>,
-    #[arg(long, value_name = "DURATION", hide = true)]
-    ipvs_min_sync_period: Option<GoDuration>,
     #[arg(long, value_name = "NAME", hide = true)]
     ipvs_scheduler: Option<String>,
     /// As --log-format
@@ -57,7 +53,11 @@ struct WithoutEffect {
     #[arg(long, hide = true)]
     iptables_masquerade_bit: Option<String>,
     #[arg(long, hide = true)]
+    iptables_min_sync_period: Option<String>,
+    #[arg(long, hide = true)]
     ipvs_exclude_cidrs: Option<String>,
+    #[arg(long, hide = true)]
+    ipvs_min_sync_period: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
     ipvs_strict_arp: Option<String>,
     #[arg(long, hide = true)]
@@ -84,6 +84,12 @@ struct WithoutEffect {
     log_text_split_stream: Option<String>,
     #[arg(long, hide = true)]
     machine_id_file: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    masquerade_all: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    oom_score_adj: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    profiling: Option<String>,
     #[arg(long, hide = true)]
     show_hidden_metrics_for_version: Option<String>,
     #[arg(long, hide = true)]
@@ -122,27 +128,54 @@ impl KubeProxyFlags {
                 with_port(bind, port, addr);
             }
         }
-        let (period, min_period) = if proxy.proxy_mode.as_deref() == Some("ipvs") {
-            let scheduler = self
-                .ipvs_scheduler
-                .as_deref()
-                .filter(|name| !name.is_empty());
-            let algorithm = scheduler.map(Algorithm::of_scheduler);
+        let period = if proxy.proxy_mode.as_deref() == Some("ipvs") {
+            let algorithm = self.scheduler().and_then(Algorithm::of_scheduler);
             proxy.algorithm = proxy.algorithm.or(algorithm);
-            (self.ipvs_sync_period, self.ipvs_min_sync_period)
+            self.ipvs_sync_period
         } else {
-            (self.iptables_sync_period, self.iptables_min_sync_period)
+            self.iptables_sync_period
         };
         proxy.sync_period = proxy.sync_period.or(period);
-        proxy.min_sync_period = proxy.min_sync_period.or(min_period);
     }
 
+    fn scheduler(&self) -> Option<&str> {
+        let scheduler = self.ipvs_scheduler.as_deref();
+        scheduler.filter(|name| !name.is_empty())
+    }
+
+    /// Which flags have no effect, and why.
     pub(super) fn notes(&self) -> anyhow::Result<Vec<String>> {
         let fields = fields_of(&self.without_effect)?;
         let set = fields.iter().filter(|(_, value)| !value.is_null());
+        let set = set.map(|(name, _)| (name.as_str(), why(name)));
+        let scheduler = self
+            .scheduler()
+            .filter(|name| Algorithm::of_scheduler(name).is_none());
+        let scheduler = scheduler.map(|_| ("ipvs-scheduler", reasons::SCHEDULER));
         Ok(set
-            .map(|(name, _)| format!("--{name} has no effect"))
+            .chain(scheduler)
+            .map(|(name, why)| format!("--{name}: no effect: {why}"))
             .collect())
+    }
+}
+
+fn why(flag: &str) -> &'static str {
+    match flag {
+        "config-sync-period" => reasons::WATCHED,
+        "iptables-localhost-nodeports" => reasons::LOOPBACK,
+        "iptables-masquerade-bit" => reasons::MARK,
+        "iptables-min-sync-period" | "ipvs-min-sync-period" => reasons::AT_ONCE,
+        "kube-api-burst" | "kube-api-qps" => reasons::PACE,
+        "kube-api-content-type" => reasons::ENCODING,
+        "log-flush-frequency" => reasons::FLUSHED,
+        "masquerade-all" => reasons::MASQUERADE,
+        "oom-score-adj" => reasons::OOM,
+        "profiling" => reasons::PROFILES,
+        "show-hidden-metrics-for-version" => reasons::HIDDEN,
+        "vmodule" => reasons::MODULES,
+        _ if flag.starts_with("ipvs-") => reasons::IPVS,
+        _ if flag.starts_with("log-") => reasons::STDERR,
+        _ => reasons::UNUSED,
     }
 }
 

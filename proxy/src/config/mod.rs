@@ -8,6 +8,7 @@ mod flags;
 mod kube_proxy;
 mod problem;
 pub mod proxy;
+mod reasons;
 mod resolve;
 mod settings;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choice::{Algorithm, Dialect, Forwarding},
+    choice::{Algorithm, Dialect},
     duration::GoDuration,
     file::{ConfigFile, Kind},
     flags::KubeProxyFlags,

@@ -107,38 +107,38 @@ fn the_nodes_name_is_trimmed_and_in_lower_case_3() {
 fn flags_win_over_switchboards_own_file() {
     let words = [
         "--nodeport-addresses=localhost,10.0.0.0/8",
-        "--masquerade-all",
+        "--bind-address-hard-fail",
     ];
-    let config = config(&words, "nodePortAddresses: [all]\noomScoreAdj: 7\n");
+    let config = config(&words, "nodePortAddresses: [all]\nconntrackMin: 7\n");
     assert!(config.proxy.node_port_addresses.localhost);
     assert!(!config.proxy.node_port_addresses.all);
-    assert!(config.proxy.masquerade_all);
-    assert_eq!(config.proxy.oom_score_adj, 7);
+    assert!(config.proxy.bind_hard_fail);
+    assert_eq!(config.proxy.conntrack.min, 7);
 }
 
 #[test]
 fn a_kube_proxy_configuration_goes_before_kube_proxys_flags() {
     let words = [
         "--cluster-cidr=10.9.0.0/16",
-        "--masquerade-all",
+        "--bind-address-hard-fail",
         "--proxy-mode=nftables",
-        "--forwarding=tunnel",
+        "--algorithm=maglev",
         "--hostname-override=from-flag",
         "-v4",
     ];
     let config = config(&words, KUBE_PROXY);
     let cidrs = &config.proxy.detect_local.cluster_cidrs;
     assert_eq!(cidrs, &["10.1.0.0/16".parse().unwrap()]);
-    assert!(!config.proxy.masquerade_all);
+    assert!(!config.proxy.bind_hard_fail);
     // What such a file cannot say, a flag can; and these two as upstream.
-    assert_eq!(config.proxy.forwarding, Forwarding::Tunnel);
+    assert_eq!(config.proxy.algorithm, Algorithm::Maglev);
     assert_eq!(config.node_name, "from-flag");
     assert!(config.log.contains("switchboard=debug"));
     assert_eq!(
         config.notes,
         [
+            "bindAddressHardFail: the KubeProxyConfiguration counts, and not the flag",
             "clusterCidrs: the KubeProxyConfiguration counts, and not the flag",
-            "masqueradeAll: the KubeProxyConfiguration counts, and not the flag",
         ]
     );
 }
@@ -179,31 +179,66 @@ fn kube_proxys_whole_command_line_is_understood() {
     let proxy = &config.proxy;
     assert_eq!(proxy.bind_address, Some("10.0.0.1".parse().unwrap()));
     assert_eq!(proxy.healthz_bind, Some("10.0.0.1:10256".parse().unwrap()));
-    assert!(proxy.bind_hard_fail && proxy.conntrack.tcp_be_liberal && !proxy.masquerade_all);
+    assert!(proxy.bind_hard_fail && proxy.conntrack.tcp_be_liberal);
     assert_eq!((proxy.conntrack.max_per_core, proxy.conntrack.min), (0, 0));
     assert!(!proxy.external_ips.enabled);
     // As upstream, an iptables proxy without a list answers everywhere (services.md 90).
     assert!(proxy.node_port_addresses.all);
     assert_eq!(proxy.sync_period.as_secs(), 40);
-    assert_eq!(proxy.min_sync_period.as_secs(), 2);
-    assert_eq!(proxy.oom_score_adj, -500);
     assert_eq!(proxy.algorithm, Algorithm::Random);
     assert_eq!(config.log_format, LogFormat::Json);
-    assert_eq!(config.notes.len(), 20, "{:?}", config.notes);
-    assert!(config.notes.contains(&"--vmodule has no effect".to_owned()));
+    expect_test::expect![[r#"
+        --boot-id-file: no effect: kube-proxy does not use it either
+        --config-sync-period: no effect: a watch tells everything, and is not listed again
+        --iptables-localhost-nodeports: no effect: only nodePortAddresses can name loopback
+        --iptables-masquerade-bit: no effect: packets are not marked
+        --iptables-min-sync-period: no effect: what changed is programmed at once
+        --ipvs-exclude-cidrs: no effect: the kernel's IPVS is not used
+        --ipvs-min-sync-period: no effect: what changed is programmed at once
+        --ipvs-strict-arp: no effect: the kernel's IPVS is not used
+        --ipvs-tcp-timeout: no effect: the kernel's IPVS is not used
+        --ipvs-tcpfin-timeout: no effect: the kernel's IPVS is not used
+        --ipvs-udp-timeout: no effect: the kernel's IPVS is not used
+        --kube-api-burst: no effect: only lists and watches are asked for
+        --kube-api-content-type: no effect: the API is spoken to in JSON
+        --kube-api-qps: no effect: only lists and watches are asked for
+        --log-flush-frequency: no effect: every line is written at once
+        --log-json-info-buffer-size: no effect: everything goes to standard error
+        --log-json-split-stream: no effect: everything goes to standard error
+        --log-text-info-buffer-size: no effect: everything goes to standard error
+        --log-text-split-stream: no effect: everything goes to standard error
+        --machine-id-file: no effect: kube-proxy does not use it either
+        --masquerade-all: no effect: the client's address is kept where replies find back
+        --oom-score-adj: no effect: the kubelet sets it, by the priority of the pod
+        --profiling: no effect: there are no profiles
+        --show-hidden-metrics-for-version: no effect: no metric is hidden
+        --vmodule: no effect: the setting log names modules instead
+        podBridgeInterface: no effect: this node's pods are known by their devices
+        podInterfaceNamePrefix: no effect: this node's pods are known by their devices"#]]
+    .assert_eq(&config.notes.join("\n"));
 }
 
 #[test]
 fn ipvs_flags_count_in_ipvs_mode() {
     let words = [
         "--proxy-mode=ipvs",
-        "--ipvs-scheduler=wlc",
+        "--ipvs-scheduler=mh",
         "--ipvs-sync-period=20s",
         "--iptables-sync-period=40s",
     ];
     let proxy = config(&words, "").proxy;
-    assert_eq!(proxy.algorithm, Algorithm::LeastConnections);
+    assert_eq!(proxy.algorithm, Algorithm::Maglev);
     assert_eq!(proxy.sync_period.as_secs(), 20);
+}
+
+#[test]
+fn a_scheduler_that_nothing_comes_close_to_is_named() {
+    let config = config(&["--proxy-mode=ipvs", "--ipvs-scheduler=wlc"], "");
+    assert_eq!(config.proxy.algorithm, Algorithm::Random);
+    assert_eq!(
+        config.notes,
+        ["--ipvs-scheduler: no effect: there is no such algorithm: backends are drawn at random"]
+    );
 }
 
 #[test]
@@ -250,9 +285,23 @@ fn what_is_in_effect_can_be_written_and_read_130() {
 }
 
 #[test]
+fn settings_that_do_not_exist_are_no_flags() {
+    for word in [
+        "--forwarding=snat",
+        "--algorithm=least-connections",
+        "--min-sync-period=1s",
+    ] {
+        assert!(told(&[word], "").is_err(), "{word}");
+    }
+}
+
+#[test]
 fn a_gate_without_effect_is_named() {
     let file = "featureGates: {AllAlpha: true, AllowServiceExternalIPs: false}";
     let config = config(&[], file);
     assert!(!config.proxy.external_ips.enabled);
-    assert_eq!(config.notes, ["featureGates: AllAlpha has no effect"]);
+    assert_eq!(
+        config.notes,
+        ["featureGates.AllAlpha: no effect: nothing here depends on it"]
+    );
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     ConfigFile, KubeProxyFlags, Proxy, ProxySettings, Settings, file::Kind,
-    proxy::EXTERNAL_IPS_GATE, settings::fields_of,
+    proxy::EXTERNAL_IPS_GATE, reasons, settings::fields_of,
 };
 
 /// What somebody has said, before defaults.
@@ -44,13 +44,7 @@ impl Told {
         {
             settings.api_servers.push(master);
         }
-        let gates = settings
-            .proxy
-            .feature_gates
-            .iter()
-            .flat_map(|gates| gates.0.keys());
-        let unused = gates.filter(|name| *name != EXTERNAL_IPS_GATE);
-        notes.extend(unused.map(|name| format!("featureGates: {name} has no effect")));
+        notes.extend(without_effect(&settings.proxy));
         Ok(Self { settings, notes })
     }
 
@@ -61,6 +55,27 @@ impl Told {
             ..self.settings.clone()
         })
     }
+}
+
+/// What is read, because kube-proxy has it, and changes nothing.
+fn without_effect(settings: &ProxySettings) -> Vec<String> {
+    let devices = [
+        ("podBridgeInterface", &settings.pod_bridge_interface),
+        (
+            "podInterfaceNamePrefix",
+            &settings.pod_interface_name_prefix,
+        ),
+    ];
+    let set = devices
+        .into_iter()
+        .filter(|(_, name)| name.as_ref().is_some_and(|name| !name.is_empty()));
+    let devices = set.map(|(name, _)| format!("{name}: no effect: {}", reasons::DEVICES));
+    let gates = settings.feature_gates.iter();
+    let gates = gates
+        .flat_map(|gates| gates.0.keys())
+        .filter(|name| *name != EXTERNAL_IPS_GATE)
+        .map(|name| format!("featureGates.{name}: no effect: {}", reasons::GATE));
+    devices.chain(gates).collect()
 }
 
 /// The flags that the file goes before.

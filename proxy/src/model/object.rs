@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proxy_datapath::family::proto;
 
 use super::Kind;
-use crate::config::{Algorithm, Forwarding};
+use crate::config::Algorithm;
 
 /// Namespace and name; the namespace of a cluster-scoped object is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,8 +60,6 @@ pub struct Service {
     pub source_ranges: Option<Vec<IpNet>>,
     /// `switchboard.io/algorithm`, instead of the configured one.
     pub algorithm: Option<Algorithm>,
-    /// `switchboard.io/forwarding`, instead of the configured one.
-    pub forwarding: Option<Forwarding>,
     /// Seconds since 1970; the older Service wins a conflict (services.md 22 and section 3).
     pub created_s: i64,
 }
@@ -247,6 +245,13 @@ impl IpFamily {
         match addr {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    pub const fn of_net(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
         }
     }
 

@@ -83,7 +83,6 @@ pub(crate) fn service(addrs: &[&str], ports: Vec<ServicePort>) -> Service {
         affinity_timeout_s: None,
         source_ranges: None,
         algorithm: None,
-        forwarding: None,
         created_s: 0,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::proxy::{IpFamily, NodePortAddresses};
+use crate::{config::proxy::NodePortAddresses, model::IpFamily};
 
 /// `local` are the node's addresses, `primary` the first among them, one of each family.
 pub fn listen_addrs(

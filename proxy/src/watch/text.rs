@@ -81,9 +81,6 @@ fn render_service(service: &Service) -> String {
     if let Some(algorithm) = service.algorithm {
         text += &format!(" algorithm={algorithm:?}");
     }
-    if let Some(forwarding) = service.forwarding {
-        text += &format!(" forwarding={forwarding:?}");
-    }
     if service.created_s != 0 {
         text += &format!(" created={}", service.created_s);
     }

@@ -284,7 +284,6 @@ fn affinity_is_every_frontends_and_can_be_switched_88() {
     Algorithm::Maglev,
     "10.1.0.1:8080 10.1.0.2:8080"
 )]
-#[case::what_is_not_there_yet(None, Algorithm::LeastConnections, "10.1.0.1:8080 10.1.0.2:8080")]
 fn the_algorithm_is_the_services_or_the_configured_one(
     #[case] annotation: Option<Algorithm>,
     #[case] configured: Algorithm,

@@ -37,14 +37,11 @@ impl KubeProxyConfiguration {
             cluster_cidrs: Some(self.cluster_cidrs()),
             pod_bridge_interface: text(&self.detect_local.bridge_interface, ""),
             pod_interface_name_prefix: text(&self.detect_local.interface_name_prefix, ""),
-            masquerade_all: Some(self.masquerade_all()),
             healthz_bind_address: text(&self.healthz_bind_address, any),
             metrics_bind_address: text(&self.metrics_bind_address, loopback),
             bind_address_hard_fail: Some(self.bind_address_hard_fail),
             bind_address: text(&self.bind_address, ""),
-            profiling: Some(self.enable_profiling),
             sync_period: Some(self.sync_period()),
-            min_sync_period: Some(self.min_sync_period()),
             conntrack_max_per_core: conntrack.max_per_core.or(Some(32 * 1024)),
             conntrack_min: conntrack.min.or(Some(128 * 1024)),
             conntrack_tcp_timeout_established: conntrack
@@ -56,7 +53,6 @@ impl KubeProxyConfiguration {
             conntrack_tcp_be_liberal: Some(conntrack.tcp_be_liberal),
             conntrack_udp_timeout: Some(conntrack.udp_timeout),
             conntrack_udp_timeout_stream: Some(conntrack.udp_stream_timeout),
-            oom_score_adj: self.oom_score_adj.or(Some(-999)),
             feature_gates: Some(FeatureGates(self.feature_gates.clone())),
             algorithm: self.algorithm(),
             ..ProxySettings::default()
@@ -87,15 +83,7 @@ impl KubeProxyConfiguration {
         }
     }
 
-    /// In ipvs mode too it is a field of the iptables section.
-    fn masquerade_all(&self) -> bool {
-        match self.mode.as_str() {
-            "nftables" => self.nftables.masquerade_all,
-            _ => self.iptables.masquerade_all,
-        }
-    }
-
-    fn sync_period(&self) -> GoDuration {
+    pub(super) fn sync_period(&self) -> GoDuration {
         let period = match self.mode.as_str() {
             "nftables" => self.nftables.sync_period,
             "ipvs" => self.ipvs.sync_period,
@@ -104,17 +92,9 @@ impl KubeProxyConfiguration {
         or(period, 30)
     }
 
-    fn min_sync_period(&self) -> GoDuration {
-        match self.mode.as_str() {
-            "nftables" => or(self.nftables.min_sync_period, 1),
-            "ipvs" => self.ipvs.min_sync_period,
-            _ => or(self.iptables.min_sync_period, 1),
-        }
-    }
-
     fn algorithm(&self) -> Option<Algorithm> {
         let scheduler = set(&self.ipvs.scheduler)?;
-        (self.mode == "ipvs").then(|| Algorithm::of_scheduler(scheduler))
+        Algorithm::of_scheduler(scheduler).filter(|_| self.mode == "ipvs")
     }
 }
 

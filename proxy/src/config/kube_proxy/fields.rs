@@ -5,6 +5,13 @@ use std::fmt::{self, Display};
 use serde_json::Value;
 
 use super::KubeProxyConfiguration;
+use crate::config::{
+    Algorithm,
+    reasons::{
+        AT_ONCE, ENCODING, FLUSHED, HIDDEN, IPVS, LOOPBACK, MARK, MASQUERADE, MODULES, OOM, PACE,
+        PROFILES, SCHEDULER, STDERR, UNUSED, WATCHED,
+    },
+};
 
 /// A field that says something, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,17 +37,15 @@ enum Meaning {
     Becomes(&'static str),
     /// A setting, if the section is that of the mode.
     OfMode(&'static str),
+    /// The algorithm, if one comes close.
+    Scheduler,
     /// Why, and the default as JSON.
     Nothing(&'static str, &'static str),
 }
 
-use Meaning::{Becomes, Nothing, OfMode};
+use Meaning::{Becomes, Nothing, OfMode, Scheduler};
 
 const MODES: [&str; 3] = ["iptables", "ipvs", "nftables"];
-const ENCODING: &str = "the API is spoken to in JSON";
-const PACE: &str = "only lists and watches are asked for";
-const MARK: &str = "packets are not marked";
-const IPVS: &str = "the kernel's IPVS is not used";
 const OTHER_MODE: &str = "it is for another mode";
 
 /// Sections and lists without fields of their own here are taken as a whole.
@@ -56,56 +61,38 @@ const FIELDS: [(&str, Meaning); 55] = [
     ("clientConnection.burst", Nothing(PACE, "10")),
     ("logging.format", Becomes("logFormat")),
     ("logging.verbosity", Becomes("log")),
-    (
-        "logging.flushFrequency",
-        Nothing("every line is written at once", "\"5s\""),
-    ),
-    (
-        "logging.vmodule",
-        Nothing("the setting log names modules instead", ""),
-    ),
-    (
-        "logging.options",
-        Nothing("everything goes to standard error", ""),
-    ),
+    ("logging.flushFrequency", Nothing(FLUSHED, "\"5s\"")),
+    ("logging.vmodule", Nothing(MODULES, "")),
+    ("logging.options", Nothing(STDERR, "")),
     ("hostnameOverride", Becomes("nodeName")),
     ("bindAddress", Becomes("bindAddress")),
     ("healthzBindAddress", Becomes("healthzBindAddress")),
     ("metricsBindAddress", Becomes("metricsBindAddress")),
     ("bindAddressHardFail", Becomes("bindAddressHardFail")),
-    ("enableProfiling", Becomes("profiling")),
-    (
-        "showHiddenMetricsForVersion",
-        Nothing("no metric is hidden", ""),
-    ),
+    ("enableProfiling", Nothing(PROFILES, "")),
+    ("showHiddenMetricsForVersion", Nothing(HIDDEN, "")),
     ("mode", Becomes("proxyMode")),
     ("iptables.masqueradeBit", Nothing(MARK, "14")),
-    ("iptables.masqueradeAll", OfMode("masqueradeAll")),
-    (
-        "iptables.localhostNodePorts",
-        Nothing(
-            "NodePorts answer on loopback only where nodePortAddresses names it",
-            "false",
-        ),
-    ),
+    ("iptables.masqueradeAll", Nothing(MASQUERADE, "")),
+    ("iptables.localhostNodePorts", Nothing(LOOPBACK, "false")),
     (
         "iptables.snatNodeInternalIP",
         Nothing("replies must come back to the node's own address", ""),
     ),
     ("iptables.syncPeriod", OfMode("syncPeriod")),
-    ("iptables.minSyncPeriod", OfMode("minSyncPeriod")),
+    ("iptables.minSyncPeriod", Nothing(AT_ONCE, "\"1s\"")),
     ("ipvs.syncPeriod", OfMode("syncPeriod")),
-    ("ipvs.minSyncPeriod", OfMode("minSyncPeriod")),
-    ("ipvs.scheduler", OfMode("algorithm")),
+    ("ipvs.minSyncPeriod", Nothing(AT_ONCE, "")),
+    ("ipvs.scheduler", Scheduler),
     ("ipvs.excludeCIDRs", Nothing(IPVS, "")),
     ("ipvs.strictARP", Nothing(IPVS, "")),
     ("ipvs.tcpTimeout", Nothing(IPVS, "")),
     ("ipvs.tcpFinTimeout", Nothing(IPVS, "")),
     ("ipvs.udpTimeout", Nothing(IPVS, "")),
     ("nftables.masqueradeBit", Nothing(MARK, "14")),
-    ("nftables.masqueradeAll", OfMode("masqueradeAll")),
+    ("nftables.masqueradeAll", Nothing(MASQUERADE, "")),
     ("nftables.syncPeriod", OfMode("syncPeriod")),
-    ("nftables.minSyncPeriod", OfMode("minSyncPeriod")),
+    ("nftables.minSyncPeriod", Nothing(AT_ONCE, "\"1s\"")),
     ("winkernel", Nothing("it is for Windows", "")),
     ("detectLocalMode", Becomes("detectLocalMode")),
     ("detectLocal.bridgeInterface", Becomes("podBridgeInterface")),
@@ -116,7 +103,7 @@ const FIELDS: [(&str, Meaning); 55] = [
     ("clusterCIDR", Becomes("clusterCidrs")),
     ("detectLocal.clusterCIDRs", Becomes("clusterCidrs")),
     ("nodePortAddresses", Becomes("nodePortAddresses")),
-    ("oomScoreAdj", Becomes("oomScoreAdj")),
+    ("oomScoreAdj", Nothing(OOM, "-999")),
     ("conntrack.maxPerCore", Becomes("conntrackMaxPerCore")),
     ("conntrack.min", Becomes("conntrackMin")),
     (
@@ -133,17 +120,8 @@ const FIELDS: [(&str, Meaning); 55] = [
         "conntrack.udpStreamTimeout",
         Becomes("conntrackUdpTimeoutStream"),
     ),
-    (
-        "configSyncPeriod",
-        Nothing(
-            "a watch tells everything, and is not listed again",
-            "\"15m0s\"",
-        ),
-    ),
-    (
-        "portRange",
-        Nothing("kube-proxy does not use it either", ""),
-    ),
+    ("configSyncPeriod", Nothing(WATCHED, "\"15m0s\"")),
+    ("portRange", Nothing(UNUSED, "")),
     ("windowsRunAsService", Nothing("it is for Windows", "")),
 ];
 
@@ -193,6 +171,10 @@ fn fate(path: &str, meaning: Meaning, value: &Value, mode: &str) -> Fate {
         // Nor in kube-proxy, so that nobody needs to hear of it.
         _ if is_of_other_mode(path, mode) => no_effect(OTHER_MODE, true),
         Becomes(setting) | OfMode(setting) => Fate::Becomes(setting),
+        Scheduler => match value.as_str().and_then(Algorithm::of_scheduler) {
+            Some(_) => Fate::Becomes("algorithm"),
+            None => no_effect(SCHEDULER, false),
+        },
         Nothing(why, default) => {
             let written = value.to_string();
             no_effect(why, written == default)
@@ -215,7 +197,7 @@ pub(super) fn named(setting: &'static str, mode: &str) -> &'static str {
     let field = FIELDS.iter().find(|(path, meaning)| match meaning {
         Becomes(name) => *name == setting,
         OfMode(name) => *name == setting && !is_of_other_mode(path, mode),
-        Nothing(..) => false,
+        Scheduler | Nothing(..) => false,
     });
     field.map_or(setting, |(path, _)| path)
 }

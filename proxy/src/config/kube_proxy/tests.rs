@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Algorithm, ConfigFile, Dialect, LogFormat};
+use crate::config::{Algorithm, ConfigFile, Dialect, LogFormat, proxy::DetectMode};
 
 #[track_caller]
 fn file(fields: &str) -> ConfigFile {
@@ -81,19 +81,16 @@ fn what_kubeadm_writes_is_the_default_of_iptables_mode() {
 
 #[test]
 fn the_mode_decides_which_section_counts() {
-    let sections = "iptables: {masqueradeAll: true, syncPeriod: 10s, minSyncPeriod: 1s}\n\
-                    nftables: {masqueradeAll: false, syncPeriod: 20s, minSyncPeriod: 2s}\n\
-                    ipvs: {syncPeriod: 40s, minSyncPeriod: 4s, scheduler: wlc}\n";
-    for (mode, masquerade_all, period, least, algorithm) in [
-        ("''", true, 10, 1, Algorithm::Random),
-        ("iptables", true, 10, 1, Algorithm::Random),
-        ("nftables", false, 20, 2, Algorithm::Random),
-        ("ipvs", true, 40, 4, Algorithm::LeastConnections),
+    let sections = "iptables: {syncPeriod: 10s}\nnftables: {syncPeriod: 20s}\n\
+                    ipvs: {syncPeriod: 40s, scheduler: mh}\n";
+    for (mode, period, algorithm) in [
+        ("''", 10, Algorithm::Random),
+        ("iptables", 10, Algorithm::Random),
+        ("nftables", 20, Algorithm::Random),
+        ("ipvs", 40, Algorithm::Maglev),
     ] {
         let proxy = proxy(&format!("mode: {mode}\n{sections}"));
-        assert_eq!(proxy.masquerade_all, masquerade_all, "{mode}");
         assert_eq!(proxy.sync_period, Duration::from_secs(period), "{mode}");
-        assert_eq!(proxy.min_sync_period, Duration::from_secs(least), "{mode}");
         assert_eq!(proxy.algorithm, algorithm, "{mode}");
     }
 }
@@ -116,10 +113,9 @@ fn without_a_list_node_ports_answer_as_the_mode_says_90() {
 #[test]
 fn everything_with_a_meaning_is_used() {
     let file = file(
-        "hostnameOverride: node-1\nbindAddress: fd00::1\nenableProfiling: true\n\
-         bindAddressHardFail: true\noomScoreAdj: 5\n\
+        "hostnameOverride: node-1\nbindAddress: fd00::1\nbindAddressHardFail: true\n\
          featureGates: {AllowServiceExternalIPs: false}\n\
-         detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}\n\
+         detectLocalMode: NodeCIDR\n\
          conntrack: {maxPerCore: 0, min: 1, tcpEstablishedTimeout: 2h, tcpCloseWaitTimeout: 3m,\n\
          \x20 tcpBeLiberal: true, udpTimeout: 4s, udpStreamTimeout: 5s}\n\
          logging: {format: json, verbosity: 4}\n",
@@ -133,8 +129,8 @@ fn everything_with_a_meaning_is_used() {
     assert_eq!(proxy.bind_address, Some("fd00::1".parse().unwrap()));
     assert_eq!(proxy.healthz_bind, Some("[::]:10256".parse().unwrap()));
     assert_eq!(proxy.metrics_bind, Some("[::1]:10249".parse().unwrap()));
-    assert!(proxy.profiling && proxy.bind_hard_fail && !proxy.external_ips.enabled);
-    assert!(proxy.detect_local.is_pod_device("cni0"));
+    assert!(proxy.bind_hard_fail && !proxy.external_ips.enabled);
+    assert_eq!(proxy.detect_local.mode, DetectMode::NodeCidr);
     let conntrack = proxy.conntrack;
     assert_eq!((conntrack.max_per_core, conntrack.min), (0, 1));
     assert_eq!(conntrack.tcp_established.as_secs(), 7200);
@@ -150,7 +146,8 @@ fn what_has_no_effect_is_named_unless_it_is_the_default() {
         "iptables: {masqueradeBit: 15, localhostNodePorts: true, masqueradeAll: true}\n\
          nftables: {masqueradeBit: 15}\nipvs: {strictARP: true}\nportRange: 1-2\n\
          configSyncPeriod: 15m0s\nclientConnection: {qps: 5, burst: 20}\n\
-         clusterCidr: 10.1.0.0/16\nconntrack: {tcpTimeout: 1s}\n",
+         clusterCidr: 10.1.0.0/16\nconntrack: {tcpTimeout: 1s}\nenableProfiling: true\n\
+         oomScoreAdj: 0\n",
     );
     let notes: Vec<&str> = file
         .notes
@@ -163,10 +160,32 @@ fn what_has_no_effect_is_named_unless_it_is_the_default() {
             "clientConnection.burst: no effect: only lists and watches are asked for",
             "clusterCidr: no effect: unknown",
             "conntrack.tcpTimeout: no effect: unknown",
-            "iptables.localhostNodePorts: no effect: NodePorts answer on loopback only where \
-             nodePortAddresses names it",
+            "enableProfiling: no effect: there are no profiles",
+            "iptables.localhostNodePorts: no effect: only nodePortAddresses can name loopback",
+            "iptables.masqueradeAll: no effect: the client's address is kept where replies find \
+             back",
             "iptables.masqueradeBit: no effect: packets are not marked",
+            "oomScoreAdj: no effect: the kubelet sets it, by the priority of the pod",
             "portRange: no effect: kube-proxy does not use it either",
+        ]
+    );
+}
+
+#[test]
+fn what_says_the_default_of_what_has_no_effect_is_not_named() {
+    for (mode, period) in [("iptables", "1s"), ("nftables", "1s"), ("ipvs", "0s")] {
+        let section = format!("{mode}: {{minSyncPeriod: {period}}}");
+        let file = file(&format!("mode: {mode}\noomScoreAdj: -999\n{section}\n"));
+        assert_eq!(file.notes, [""; 0], "{mode}");
+    }
+    let slower = file("mode: ipvs\nipvs: {minSyncPeriod: 5s, scheduler: wlc}\n");
+    assert_eq!(
+        slower.notes,
+        [
+            "KubeProxyConfiguration: ipvs.minSyncPeriod: no effect: what changed is programmed at \
+             once",
+            "KubeProxyConfiguration: ipvs.scheduler: no effect: there is no such algorithm: \
+             backends are drawn at random",
         ]
     );
 }
@@ -240,6 +259,11 @@ fn what_upstream_refuses_is_refused_by_the_fields_name() {
         ),
         (
             "mode: ipvs\nipvs: {syncPeriod: 1s, minSyncPeriod: 2s}",
+            "ipvs.minSyncPeriod: ",
+        ),
+        ("iptables: {syncPeriod: 100ms}", "iptables.minSyncPeriod: "),
+        (
+            "mode: ipvs\nipvs: {minSyncPeriod: -1s}",
             "ipvs.minSyncPeriod: ",
         ),
         ("mode: ipvs\nipvs: {tcpTimeout: -1s}", "ipvs.tcpTimeout: "),

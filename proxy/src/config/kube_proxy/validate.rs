@@ -4,6 +4,7 @@ use super::{GoDuration, KubeProxyConfiguration};
 use crate::{config::problem::Problem, watch::convert::parse_prefix};
 
 const BIT_MAX: i32 = 31;
+const OOM_SCORE_MAX: i32 = 1000;
 const INFO_FORMATS: [&str; 3] = ["", "text", "json"];
 
 impl KubeProxyConfiguration {
@@ -23,6 +24,13 @@ impl KubeProxyConfiguration {
         }
         if self.mode == "ipvs" {
             problems.extend(self.ipvs());
+        }
+        problems.extend(self.min_sync_period());
+        if let Some(score) = self.oom_score_adj
+            && score.unsigned_abs() > OOM_SCORE_MAX.unsigned_abs()
+        {
+            let reason = format!("{score} is not within -{OOM_SCORE_MAX} and {OOM_SCORE_MAX}");
+            problems.push(Problem::new("oomScoreAdj", reason));
         }
         if self.config_sync_period < GoDuration::ZERO {
             problems.push(Problem::new("configSyncPeriod", "must be greater than 0"));
@@ -53,6 +61,39 @@ impl KubeProxyConfiguration {
             .filter(|(_, bind)| is_zero(bind) && !bind.ends_with("::0"))
             .map(|(field, _)| Problem::new(field, "port 0 is not within 1 and 65535"))
             .collect()
+    }
+
+    fn min_sync_period(&self) -> Option<Problem> {
+        let (field, period, default) = match self.mode.as_str() {
+            "nftables" => (
+                "nftables.minSyncPeriod",
+                self.nftables.min_sync_period,
+                GoDuration::from_secs(1),
+            ),
+            "ipvs" => (
+                "ipvs.minSyncPeriod",
+                self.ipvs.min_sync_period,
+                GoDuration::ZERO,
+            ),
+            _ => (
+                "iptables.minSyncPeriod",
+                self.iptables.min_sync_period,
+                GoDuration::from_secs(1),
+            ),
+        };
+        let period = if period == GoDuration::ZERO {
+            default
+        } else {
+            period
+        };
+        let longest = self.sync_period();
+        if period < GoDuration::ZERO {
+            return Some(Problem::new(field, format!("{period} is less than 0")));
+        }
+        // What is wrong with a period that is not positive is its setting's to say.
+        let is_longer = longest > GoDuration::ZERO && period > longest;
+        let reason = || format!("{period} is longer than syncPeriod, {longest}");
+        is_longer.then(|| Problem::new(field, reason()))
     }
 
     fn ipvs(&self) -> Vec<Problem> {

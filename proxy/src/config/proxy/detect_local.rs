@@ -1,10 +1,11 @@
 //! How a packet that arrives on the wire is known to come from a pod (services.md 60, 62).
 //!
-//! A pod of this node is known by its device, whatever is configured here.
+//! A pod of this node is known by its device, whatever is configured here: the modes that name
+//! devices of pods add nothing to it.
 
 use ipnet::IpNet;
 
-use super::IpFamily;
+use crate::model::IpFamily;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DetectLocal {
@@ -37,15 +38,6 @@ impl DetectLocal {
         let first = cidrs.iter().find(|cidr| IpFamily::of_net(cidr) == family);
         first.copied()
     }
-
-    /// Whether what enters through a device of this name counts as a pod's.
-    pub fn is_pod_device(&self, ifname: &str) -> bool {
-        match &self.mode {
-            DetectMode::BridgeInterface(name) => ifname == name,
-            DetectMode::InterfaceNamePrefix(prefix) => ifname.starts_with(prefix.as_str()),
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -75,25 +67,10 @@ mod tests {
             (DetectMode::None, None, None),
         ] {
             let detect = detect(mode);
-            for (family, expected) in [(IpFamily::Ipv4, ipv4), (IpFamily::Ipv6, ipv6)] {
+            for (family, expected) in [(IpFamily::V4, ipv4), (IpFamily::V6, ipv6)] {
                 let expected = expected.map(|cidr| cidr.parse().unwrap());
                 assert_eq!(detect.source_cidr(family, &node), expected, "{detect:?}");
             }
         }
-    }
-
-    #[test]
-    fn interface_modes_go_by_the_devices_name_62() {
-        let bridge = detect(DetectMode::BridgeInterface("cni0".to_owned()));
-        let prefix = detect(DetectMode::InterfaceNamePrefix("cni".to_owned()));
-        for (ifname, by_bridge, by_prefix) in [
-            ("cni0", true, true),
-            ("cni01", false, true),
-            ("eth0", false, false),
-        ] {
-            assert_eq!(bridge.is_pod_device(ifname), by_bridge, "{ifname}");
-            assert_eq!(prefix.is_pod_device(ifname), by_prefix, "{ifname}");
-        }
-        assert!(!detect(DetectMode::ClusterCidr).is_pod_device("cni0"));
     }
 }

@@ -7,7 +7,6 @@ mod detect_local;
 mod node_ports;
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -19,31 +18,19 @@ pub use self::{
     detect_local::{DetectLocal, DetectMode},
     node_ports::NodePortAddresses,
 };
-use super::choice::{Algorithm, Dialect, Forwarding};
+use super::choice::{Algorithm, Dialect};
 
-/// On a Service: how packets reach its backends on other nodes, instead of `forwarding`.
-pub const FORWARDING_ANNOTATION: &str = "switchboard.io/forwarding";
 /// On a Service: how its backends are chosen, instead of `algorithm`.
 pub const ALGORITHM_ANNOTATION: &str = "switchboard.io/algorithm";
 
 /// The gate that decides over `externalIPs` (services.md 21).
 pub const EXTERNAL_IPS_GATE: &str = "AllowServiceExternalIPs";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum IpFamily {
-    Ipv4,
-    Ipv6,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     pub node_port_addresses: NodePortAddresses,
     pub detect_local: DetectLocal,
-    /// What is sent to a ClusterIP is masqueraded, whoever sent it (services.md 58 a).
-    pub masquerade_all: bool,
     pub external_ips: ExternalIps,
-    pub forwarding: Forwarding,
-    pub tunnel: Tunnel,
     pub algorithm: Algorithm,
     /// Source ports of masqueraded flows. `None`: all from 1024 on but for those that the kernel
     /// gives to sockets (`ip_local_port_range`) and the NodePorts, 30000 to 32767.
@@ -56,19 +43,13 @@ pub struct Proxy {
     pub metrics_bind: Option<SocketAddr>,
     /// A server that cannot listen ends the agent (services.md 132).
     pub bind_hard_fail: bool,
-    pub profiling: bool,
     /// This node's primary address, if its Node object shall not say (services.md 121).
     pub bind_address: Option<IpAddr>,
-    /// How long a change may wait before the proxy counts as unhealthy (services.md 102).
-    pub health_timeout: Duration,
-    pub conntrack: Conntrack,
-    pub oom_score_adj: i32,
-    /// Between the end of one pass and the beginning of the next (services.md 124).
-    pub min_sync_period: Duration,
+    /// A change may wait for twice as long before the proxy counts as unhealthy.
     pub sync_period: Duration,
+    pub conntrack: Conntrack,
     /// The dialect of kube-proxy's that the configuration is written in, for `/proxyMode`.
     pub mode: Dialect,
-    pub feature_gates: BTreeMap<String, bool>,
     /// This configuration as a KubeProxyConfiguration, for `/configz`.
     pub configz: Value,
 }
@@ -79,13 +60,6 @@ pub struct ExternalIps {
     pub enabled: bool,
     /// Empty allows every address.
     pub allowed: Vec<IpNet>,
-}
-
-/// VXLAN to a backend's node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunnel {
-    pub port: u16,
-    pub vni: u32,
 }
 
 /// Both ends are in it.
@@ -108,24 +82,6 @@ pub struct Conntrack {
     pub udp_stream_timeout: Duration,
 }
 
-// === impl IpFamily ===
-
-impl IpFamily {
-    pub const fn of(addr: IpAddr) -> Self {
-        match addr {
-            IpAddr::V4(_) => Self::Ipv4,
-            IpAddr::V6(_) => Self::Ipv6,
-        }
-    }
-
-    pub const fn of_net(net: &IpNet) -> Self {
-        match net {
-            IpNet::V4(_) => Self::Ipv4,
-            IpNet::V6(_) => Self::Ipv6,
-        }
-    }
-}
-
 // === impl Proxy ===
 
 impl Default for Proxy {
@@ -133,27 +89,26 @@ impl Default for Proxy {
         Self {
             node_port_addresses: NodePortAddresses::default(),
             detect_local: DetectLocal::default(),
-            masquerade_all: false,
             external_ips: ExternalIps::default(),
-            forwarding: Forwarding::default(),
-            tunnel: Tunnel::default(),
             algorithm: Algorithm::default(),
             snat_ports: None,
             close_other_family: false,
             healthz_bind: Some((Ipv4Addr::UNSPECIFIED, 10256).into()),
             metrics_bind: Some((Ipv4Addr::LOCALHOST, 10249).into()),
             bind_hard_fail: false,
-            profiling: false,
             bind_address: None,
-            health_timeout: Duration::from_secs(60),
-            conntrack: Conntrack::default(),
-            oom_score_adj: -999,
-            min_sync_period: Duration::from_secs(1),
             sync_period: Duration::from_secs(30),
+            conntrack: Conntrack::default(),
             mode: Dialect::default(),
-            feature_gates: BTreeMap::new(),
             configz: Value::Null,
         }
+    }
+}
+
+impl Proxy {
+    /// How long a change may wait before the proxy counts as unhealthy (services.md 102).
+    pub const fn health_timeout(&self) -> Duration {
+        self.sync_period.saturating_mul(2)
     }
 }
 
@@ -174,19 +129,6 @@ impl ExternalIps {
     pub fn allows(&self, addr: IpAddr) -> bool {
         self.enabled
             && (self.allowed.is_empty() || self.allowed.iter().any(|cidr| cidr.contains(&addr)))
-    }
-}
-
-// === impl Tunnel ===
-
-impl Default for Tunnel {
-    /// CNI plugins' VXLAN is on port 4789 or 8472 with a small identifier: ours is neither, so that
-    /// a packet of one is never taken for the other's.
-    fn default() -> Self {
-        Self {
-            port: 7472,
-            vni: 0x5342,
-        }
     }
 }
 

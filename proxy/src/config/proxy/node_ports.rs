@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::IpFamily;
+use crate::model::IpFamily;
 
 /// Keywords and CIDRs, in any mixture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ impl NodePortAddresses {
     pub fn serves_localhost(&self, family: IpFamily) -> bool {
         let names_loopback = |cidr: &IpNet| {
             let loopback = match family {
-                IpFamily::Ipv4 => IpAddr::from([127, 0, 0, 1]),
-                IpFamily::Ipv6 => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+                IpFamily::V4 => IpAddr::from([127, 0, 0, 1]),
+                IpFamily::V6 => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
             };
             cidr.network().is_loopback() && cidr.contains(&loopback)
         };
@@ -181,8 +181,7 @@ mod tests {
             ("::1/128", false, true),
         ] {
             let list = addresses(list);
-            let served =
-                [IpFamily::Ipv4, IpFamily::Ipv6].map(|family| list.serves_localhost(family));
+            let served = [IpFamily::V4, IpFamily::V6].map(|family| list.serves_localhost(family));
             assert_eq!(served, [ipv4, ipv6], "{list:?}");
         }
     }

@@ -11,8 +11,9 @@ use super::Reader;
 use crate::{
     config::{
         Dialect, Problem,
-        proxy::{DetectLocal, DetectMode, IpFamily, NodePortAddresses},
+        proxy::{DetectLocal, DetectMode, NodePortAddresses},
     },
+    model::IpFamily,
     watch::convert::{parse_addr, parse_prefix},
 };
 

@@ -1,31 +1,14 @@
 //! Ports, counts and durations: what they say, and which are wrong.
 
-use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use super::Reader;
 use crate::config::{
-    Dialect, GoDuration,
-    proxy::{Conntrack, PortRange, Tunnel},
+    GoDuration,
+    proxy::{Conntrack, PortRange},
 };
 
-/// An identifier has 24 bits.
-const VNI_MAX: u32 = (1 << 24) - 1;
-const OOM_SCORE: RangeInclusive<i32> = -1000..=1000;
-
 impl Reader<'_> {
-    pub(super) fn tunnel(&mut self) -> Tunnel {
-        let defaults = Tunnel::default();
-        let port = self.settings.tunnel_port.unwrap_or(defaults.port);
-        let vni = self.settings.tunnel_vni.unwrap_or(defaults.vni);
-        if port == 0 {
-            self.problem("tunnelPort", "must not be 0");
-        }
-        if !(1..=VNI_MAX).contains(&vni) {
-            self.problem("tunnelVni", format!("{vni} is not within 1 and {VNI_MAX}"));
-        }
-        Tunnel { port, vni }
-    }
-
     pub(super) fn snat_ports(&mut self) -> Option<PortRange> {
         let text = self.settings.snat_ports.as_deref().map(str::trim)?;
         if text.is_empty() {
@@ -107,37 +90,6 @@ impl Reader<'_> {
             self.problem(field, "must be greater than 0");
         }
         duration
-    }
-
-    pub(super) fn min_sync_period(&mut self, mode: Dialect, sync_period: Duration) -> Duration {
-        let field = "minSyncPeriod";
-        // Upstream does not wait in ipvs mode (services.md 124).
-        let default = match mode {
-            Dialect::Ipvs => Duration::ZERO,
-            Dialect::Nftables | Dialect::Iptables => Duration::from_secs(1),
-        };
-        let value = self.settings.min_sync_period;
-        let period = self.duration(field, value, default.min(sync_period));
-        if period > sync_period {
-            let (period, longest) = (GoDuration::from(period), GoDuration::from(sync_period));
-            self.problem(
-                field,
-                format!("{period} is longer than syncPeriod, {longest}"),
-            );
-        }
-        period
-    }
-
-    pub(super) fn oom_score_adj(&mut self, default: i32) -> i32 {
-        let score = self.settings.oom_score_adj.unwrap_or(default);
-        if !OOM_SCORE.contains(&score) {
-            let (least, most) = OOM_SCORE.into_inner();
-            self.problem(
-                "oomScoreAdj",
-                format!("{score} is not within {least} and {most}"),
-            );
-        }
-        score
     }
 }
 

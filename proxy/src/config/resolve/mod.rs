@@ -9,8 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     Dialect, Invalid, Problem, ProxySettings, effective,
-    proxy::{EXTERNAL_IPS_GATE, ExternalIps, IpFamily, Proxy},
+    proxy::{EXTERNAL_IPS_GATE, ExternalIps, Proxy},
 };
+use crate::model::IpFamily;
 
 const HEALTHZ_PORT: u16 = 10256;
 const METRICS_PORT: u16 = 10249;
@@ -47,19 +48,15 @@ impl Reader<'_> {
         let mode = self.dialect();
         let bind_address = self.bind_address();
         let (any, loopback): (IpAddr, IpAddr) = match bind_address.map(IpFamily::of) {
-            Some(IpFamily::Ipv6) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
+            Some(IpFamily::V6) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
             _ => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
         };
         let healthz = settings.healthz_bind_address.as_deref();
         let metrics = settings.metrics_bind_address.as_deref();
-        let sync_period = self.positive("syncPeriod", settings.sync_period, defaults.sync_period);
         Proxy {
             node_port_addresses: self.node_port_addresses(mode),
             detect_local: self.detect_local(),
-            masquerade_all: settings.masquerade_all.unwrap_or_default(),
             external_ips: self.external_ips(),
-            forwarding: settings.forwarding.unwrap_or_default(),
-            tunnel: self.tunnel(),
             algorithm: settings.algorithm.unwrap_or_default(),
             snat_ports: self.snat_ports(),
             close_other_family: settings.close_other_family.unwrap_or_default(),
@@ -70,15 +67,10 @@ impl Reader<'_> {
                 (loopback, METRICS_PORT).into(),
             ),
             bind_hard_fail: settings.bind_address_hard_fail.unwrap_or_default(),
-            profiling: settings.profiling.unwrap_or_default(),
             bind_address: bind_address.filter(|addr| !addr.is_unspecified()),
-            health_timeout: sync_period.saturating_mul(2),
+            sync_period: self.positive("syncPeriod", settings.sync_period, defaults.sync_period),
             conntrack: self.conntrack(),
-            oom_score_adj: self.oom_score_adj(defaults.oom_score_adj),
-            min_sync_period: self.min_sync_period(mode, sync_period),
-            sync_period,
             mode,
-            feature_gates: settings.feature_gates.clone().unwrap_or_default().0,
             configz: defaults.configz,
         }
     }

@@ -6,7 +6,7 @@ use proptest::{option, prelude::*, sample::select};
 
 use super::*;
 use crate::config::{
-    Algorithm, FeatureGates, Forwarding, Settings,
+    Algorithm, FeatureGates, Settings,
     proxy::{DetectMode, PortRange},
 };
 
@@ -113,22 +113,9 @@ fn the_gate_closes_external_addresses_21() {
 #[test]
 fn a_change_may_wait_for_two_sync_periods_102() {
     assert_eq!(
-        proxy("syncPeriod: 45s").health_timeout,
+        proxy("syncPeriod: 45s").health_timeout(),
         Duration::from_secs(90)
     );
-}
-
-#[test]
-fn only_ipvs_has_no_least_time_between_passes_124() {
-    for (text, seconds) in [
-        ("{}", 1),
-        ("proxyMode: iptables", 1),
-        ("proxyMode: ipvs", 0),
-        ("{proxyMode: ipvs, minSyncPeriod: 3s}", 3),
-    ] {
-        let expected = Duration::from_secs(seconds);
-        assert_eq!(proxy(text).min_sync_period, expected, "{text}");
-    }
 }
 
 #[test]
@@ -196,12 +183,6 @@ fn words_and_cidrs_that_cannot_be_are_named_with_their_field() {
 #[test]
 fn numbers_and_addresses_that_cannot_be_are_named_with_their_field() {
     check_problems(&[
-        ("tunnelPort: 0", "tunnelPort: must not be 0"),
-        ("tunnelVni: 0", "tunnelVni: 0 is not within 1 and 16777215"),
-        (
-            "tunnelVni: 16777216",
-            "tunnelVni: 16777216 is not within 1 and 16777215",
-        ),
         (
             "snatPorts: 2000-1000",
             "snatPorts: \"2000-1000\" is no range of ports such as 1024-29999",
@@ -224,26 +205,17 @@ fn numbers_and_addresses_that_cannot_be_are_named_with_their_field() {
         ),
         ("syncPeriod: 0s", "syncPeriod: must be greater than 0"),
         ("syncPeriod: -1s", "syncPeriod: -1s is less than 0"),
-        ("minSyncPeriod: -1s", "minSyncPeriod: -1s is less than 0"),
-        (
-            "minSyncPeriod: 1m",
-            "minSyncPeriod: 1m0s is longer than syncPeriod, 30s",
-        ),
         ("conntrackMin: -1", "conntrackMin: -1 is less than 0"),
         (
             "conntrackUdpTimeoutStream: -5s",
             "conntrackUdpTimeoutStream: -5s is less than 0",
-        ),
-        (
-            "oomScoreAdj: -1001",
-            "oomScoreAdj: -1001 is not within -1000 and 1000",
         ),
     ]);
 }
 
 #[test]
 fn all_problems_are_listed_at_once() {
-    let text = "{proxyMode: none, oomScoreAdj: 2000, clusterCidrs: [a, b]}";
+    let text = "{proxyMode: none, conntrackMin: -1, clusterCidrs: [a, b]}";
     let error = Proxy::new(&settings(text)).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -251,19 +223,17 @@ fn all_problems_are_listed_at_once() {
   proxyMode: \"none\" is not nftables, iptables or ipvs
   clusterCidrs[0]: \"a\" is no CIDR
   clusterCidrs[1]: \"b\" is no CIDR
-  oomScoreAdj: 2000 is not within -1000 and 1000"
+  conntrackMin: -1 is less than 0"
     );
 }
 
 #[test]
 fn what_only_switchboard_has_is_read_too() {
     let proxy = proxy(
-        "{forwarding: dsr, algorithm: least-connections, tunnelPort: 9000, tunnelVni: 7, \
-         snatPorts: 1024-29999, closeOtherFamily: true, externalIpCidrs: [203.0.113.0/24]}",
+        "{algorithm: maglev, snatPorts: 1024-29999, closeOtherFamily: true, \
+         externalIpCidrs: [203.0.113.0/24]}",
     );
-    assert_eq!(proxy.forwarding, Forwarding::Dsr);
-    assert_eq!(proxy.algorithm, Algorithm::LeastConnections);
-    assert_eq!((proxy.tunnel.port, proxy.tunnel.vni), (9000, 7));
+    assert_eq!(proxy.algorithm, Algorithm::Maglev);
     let ports = PortRange {
         first: 1024,
         last: 29999,
@@ -275,13 +245,17 @@ fn what_only_switchboard_has_is_read_too() {
 
 #[test]
 fn what_is_in_effect_reads_as_kube_proxys_configuration() {
-    let proxy = proxy("{proxyMode: ipvs, masqueradeAll: true, clusterCidrs: [10.1.0.0/16]}");
+    let proxy = proxy(
+        "{proxyMode: ipvs, clusterCidrs: [10.1.0.0/16], \
+         featureGates: {AllAlpha: true, AllowServiceExternalIPs: false}}",
+    );
     assert_eq!(
         proxy.configz["apiVersion"],
         "kubeproxy.config.k8s.io/v1alpha1"
     );
     assert_eq!(proxy.configz["mode"], "ipvs");
-    assert_eq!(proxy.configz["iptables"]["masqueradeAll"], true);
+    let gates = serde_json::json!({"AllowServiceExternalIPs": false});
+    assert_eq!(proxy.configz["featureGates"], gates);
     assert_eq!(proxy.configz["ipvs"]["syncPeriod"], "30s");
     assert_eq!(proxy.configz["clusterCIDR"], "10.1.0.0/16");
     assert_eq!(proxy.configz["healthzBindAddress"], "0.0.0.0:10256");
@@ -315,11 +289,7 @@ fn any_settings() -> impl Strategy<Value = ProxySettings> {
     ]));
     let cidrs = option::of(select(vec!["", "10.1.0.0/16", "10.1.0.0/16,fd00:1::/48"]));
     let period = option::of(1_u32..100);
-    let numbers = (
-        option::of(0..9),
-        option::of(-1000..=1000),
-        any::<Option<bool>>(),
-    );
+    let numbers = (option::of(0..9), any::<Option<bool>>());
     let own = |text: Option<&str>| text.map(str::to_owned);
     let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
     (
@@ -327,7 +297,7 @@ fn any_settings() -> impl Strategy<Value = ProxySettings> {
         (detect, cidrs, period, numbers),
     )
         .prop_map(move |((mode, places, bind, bind_address), rest)| {
-            let (detect, cidrs, period, (count, score, flag)) = rest;
+            let (detect, cidrs, period, (count, flag)) = rest;
             ProxySettings {
                 proxy_mode: own(mode),
                 node_port_addresses: places.map(|places| list(&places.join(","))),
@@ -338,8 +308,7 @@ fn any_settings() -> impl Strategy<Value = ProxySettings> {
                 cluster_cidrs: cidrs.map(list),
                 sync_period: period.map(super::super::GoDuration::from_secs),
                 conntrack_min: count,
-                oom_score_adj: score,
-                masquerade_all: flag,
+                close_other_family: flag,
                 feature_gates: flag
                     .map(|flag| FeatureGates([(EXTERNAL_IPS_GATE.to_owned(), flag)].into())),
                 ..ProxySettings::default()

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Algorithm, Forwarding, GoDuration},
+    super::{Algorithm, GoDuration},
     gates::FeatureGates,
     go_bool,
 };
@@ -32,28 +32,15 @@ pub struct ProxySettings {
     /// The pods' addresses: one CIDR, or one of each family
     #[arg(long = "cluster-cidr", value_name = "CIDRS", value_delimiter = ',')]
     pub cluster_cidrs: Option<Vec<String>>,
-    /// The bridge that pods' packets come from, with BridgeInterface
+    /// Asked for by BridgeInterface; this node's pods are known by their devices anyway
     #[arg(long, value_name = "NAME")]
     pub pod_bridge_interface: Option<String>,
-    /// How the names of pods' devices begin, with InterfaceNamePrefix
+    /// Asked for by InterfaceNamePrefix; this node's pods are known by their devices anyway
     #[arg(long, value_name = "PREFIX")]
     pub pod_interface_name_prefix: Option<String>,
-    /// Masquerade everything that is sent to a ClusterIP
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = go_bool)]
-    pub masquerade_all: Option<bool>,
     /// The only addresses that externalIPs may capture [default: any]
     #[arg(long = "external-ip-cidr", value_name = "CIDR", value_delimiter = ',')]
     pub external_ip_cidrs: Option<Vec<String>>,
-    /// How packets reach backends on other nodes [default: snat]
-    #[arg(long, value_enum, value_name = "HOW")]
-    pub forwarding: Option<Forwarding>,
-    /// UDP port of the tunnel [default: 7472]
-    #[arg(long, value_name = "PORT")]
-    pub tunnel_port: Option<u16>,
-    /// VXLAN network identifier of the tunnel [default: 21314]
-    #[arg(long, value_name = "VNI")]
-    pub tunnel_vni: Option<u32>,
     /// How a new flow gets its backend [default: random]
     #[arg(long, value_enum, value_name = "HOW")]
     pub algorithm: Option<Algorithm>,
@@ -78,16 +65,9 @@ pub struct ProxySettings {
     /// This node's primary address, instead of what its Node object says
     #[arg(long, value_name = "IP")]
     pub bind_address: Option<String>,
-    /// Serve profiles beside the metrics
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = go_bool)]
-    pub profiling: Option<bool>,
-    /// A failed pass is tried again after this, and after twice this is unhealthy [default: 30s]
+    /// A change that waits for twice as long makes the node unhealthy [default: 30s]
     #[arg(long, value_name = "DURATION")]
     pub sync_period: Option<GoDuration>,
-    /// Time between two passes [default: 1s]
-    #[arg(long, value_name = "DURATION")]
-    pub min_sync_period: Option<GoDuration>,
     /// nf_conntrack_max for each CPU; 0 leaves it [default: 32768]
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     pub conntrack_max_per_core: Option<i32>,
@@ -110,9 +90,6 @@ pub struct ProxySettings {
     /// nf_conntrack_udp_timeout_stream; 0 leaves it [default: 0]
     #[arg(long, value_name = "DURATION")]
     pub conntrack_udp_timeout_stream: Option<GoDuration>,
-    /// How readily the kernel ends the agent when memory is short [default: -999]
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
-    pub oom_score_adj: Option<i32>,
     /// Kubernetes' feature gates; AllowServiceExternalIPs has an effect
     #[arg(long, value_name = "GATE=BOOL,…", action = ArgAction::Set)]
     pub feature_gates: Option<FeatureGates>,
@@ -132,11 +109,7 @@ impl ProxySettings {
             pod_interface_name_prefix: self
                 .pod_interface_name_prefix
                 .or(others.pod_interface_name_prefix),
-            masquerade_all: self.masquerade_all.or(others.masquerade_all),
             external_ip_cidrs: self.external_ip_cidrs.or(others.external_ip_cidrs),
-            forwarding: self.forwarding.or(others.forwarding),
-            tunnel_port: self.tunnel_port.or(others.tunnel_port),
-            tunnel_vni: self.tunnel_vni.or(others.tunnel_vni),
             algorithm: self.algorithm.or(others.algorithm),
             snat_ports: self.snat_ports.or(others.snat_ports),
             close_other_family: self.close_other_family.or(others.close_other_family),
@@ -146,9 +119,7 @@ impl ProxySettings {
                 .bind_address_hard_fail
                 .or(others.bind_address_hard_fail),
             bind_address: self.bind_address.or(others.bind_address),
-            profiling: self.profiling.or(others.profiling),
             sync_period: self.sync_period.or(others.sync_period),
-            min_sync_period: self.min_sync_period.or(others.min_sync_period),
             conntrack_max_per_core: self
                 .conntrack_max_per_core
                 .or(others.conntrack_max_per_core),
@@ -166,7 +137,6 @@ impl ProxySettings {
             conntrack_udp_timeout_stream: self
                 .conntrack_udp_timeout_stream
                 .or(others.conntrack_udp_timeout_stream),
-            oom_score_adj: self.oom_score_adj.or(others.oom_score_adj),
             feature_gates: self.feature_gates.or(others.feature_gates),
         }
     }

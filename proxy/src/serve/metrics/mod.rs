@@ -72,7 +72,7 @@ struct Changes {
     services: IntCounter,
 }
 
-/// Flows and sockets whose backend is gone.
+/// Sockets whose backend is gone.
 #[derive(Debug)]
 struct Flows {
     duration: HistogramVec,
@@ -199,7 +199,7 @@ impl Metrics {
         }
     }
 
-    /// Flows and sockets of backends that are gone were looked for and ended.
+    /// Sockets that lead to backends that are gone were looked for and ended.
     pub fn flows_ended(&self, family: IpFamily, ended: u64, took: Duration) {
         let (flows, labels) = (&self.0.flows, [family.name()]);
         let duration = flows.duration.with_label_values(&labels);
@@ -335,12 +335,12 @@ impl Flows {
         Self {
             duration: define.histograms(
                 "kubeproxy_conntrack_reconciler_sync_duration_seconds",
-                "Time to end the UDP flows of backends that are gone.",
+                "Time to end the UDP sockets of backends that are gone.",
                 exponential(),
             ),
             deleted: define.counters(
                 "kubeproxy_conntrack_reconciler_deleted_entries_total",
-                "UDP flows that were ended because their backend is gone.",
+                "UDP sockets that were ended because their backend is gone.",
                 &[FAMILY],
             ),
         }

@@ -15,10 +15,7 @@ use super::{
     apply, invalid, key, label, parse_port,
 };
 use crate::{
-    config::{
-        Algorithm,
-        proxy::{ALGORITHM_ANNOTATION, FORWARDING_ANNOTATION},
-    },
+    config::{Algorithm, proxy::ALGORITHM_ANNOTATION},
     model::{
         Event, Kind, Object, ObjectRef, Protocol, Service, ServicePort, ServiceType, TrafficPolicy,
     },
@@ -59,7 +56,6 @@ pub fn service(object: &ApiService, scope: &Scope) -> Event {
         affinity_timeout_s: affinity_timeout_s(spec, &mut problems),
         source_ranges: source_ranges(spec, &mut problems),
         algorithm: algorithm(object, &mut problems),
-        forwarding: annotation(object, FORWARDING_ANNOTATION, &mut problems),
         created_s: created_s(&object.metadata),
     };
     // Without a usable ClusterIP only a manifest's Service is served, on its other addresses.
@@ -331,31 +327,20 @@ fn source_ranges(spec: &ServiceSpec, problems: &mut Problems) -> Option<Vec<IpNe
     Some(ranges)
 }
 
+/// What the annotation does not know is as if it were not there.
 fn algorithm(object: &ApiService, problems: &mut Problems) -> Option<Algorithm> {
-    match annotation(object, ALGORITHM_ANNOTATION, problems)? {
-        Algorithm::LeastConnections => {
-            problems.push(unknown_annotation(
-                ALGORITHM_ANNOTATION,
-                "least-connections",
-            ));
-            None
-        }
-        known @ (Algorithm::Random | Algorithm::Maglev) => Some(known),
-    }
-}
-
-/// One of our own annotations; what it does not know is as if it were not there.
-fn annotation<T: ValueEnum>(object: &ApiService, name: &str, problems: &mut Problems) -> Option<T> {
-    let text = object.metadata.annotations.as_ref()?.get(name)?;
-    let known = T::from_str(text, false).ok();
+    let text = object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(ALGORITHM_ANNOTATION)?;
+    let known = Algorithm::from_str(text, false).ok();
     if known.is_none() {
-        problems.push(unknown_annotation(name, text));
+        problems.push(format!(
+            "annotation {ALGORITHM_ANNOTATION}: {text:?} is unknown"
+        ));
     }
     known
-}
-
-fn unknown_annotation(name: &str, text: &str) -> String {
-    format!("annotation {name}: {text:?} is unknown")
 }
 
 fn created_s(metadata: &ObjectMeta) -> i64 {

@@ -294,16 +294,15 @@ fn source_ranges_are_read_7(#[case] ranges: Value, #[case] expect: Expect) {
 
 #[rstest]
 #[case::known(
-    json!({ALGORITHM_ANNOTATION: "maglev", FORWARDING_ANNOTATION: "dsr"}),
+    json!({ALGORITHM_ANNOTATION: "maglev", "switchboard.io/forwarding": "dsr"}),
     expect![[r#"
-apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] algorithm=Maglev forwarding=Dsr"#]],
+        apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp] algorithm=Maglev"#]],
 )]
 #[case::unknown(
-    json!({ALGORITHM_ANNOTATION: "least-connections", FORWARDING_ANNOTATION: "Snat"}),
+    json!({ALGORITHM_ANNOTATION: "least-connections"}),
     expect![[r#"
         apply Service n/s ClusterIp ips=[10.96.0.10] ports=[:80/tcp]
-          ! annotation switchboard.io/algorithm: "least-connections" is unknown
-          ! annotation switchboard.io/forwarding: "Snat" is unknown"#]],
+          ! annotation switchboard.io/algorithm: "least-connections" is unknown"#]],
 )]
 #[case::empty(
     json!({ALGORITHM_ANNOTATION: ""}),
