@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use crate::shell::{cargo, is_root, run as sh, step};
 use crate::{build, toolchain};
 
-/// Measure, as root: packets in the programs of a pod's device.
+/// Measure, as root: packets in the programs of a pod's device and of the wire.
 ///
 /// Close what else runs first: the figures are the least of several rounds, and still only as good
 /// as the machine is quiet.
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// Nanoseconds per packet: floor, established, new, not ours
+    /// Nanoseconds per packet: floors, new, established, not ours, masqueraded and its reply
     Packets,
 }
 

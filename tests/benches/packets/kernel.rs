@@ -1,53 +1,53 @@
-//! The programs and their wrapper in the kernel, with tables of a large cluster.
+//! The programs and their wrappers in the kernel, and runs of them.
 
-use std::{
-    fs,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use aya::{
-    Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+    Ebpf, EbpfLoader, TestRunResult,
+    maps::{Array, Map, MapData, MapError, PerCpuArray, ProgramArray},
+    programs::{Program, ProgramFd, TestRun as _, TestRunOptions},
 };
 use proxy_datapath::{
-    family::{Family, Port},
-    frontend::{address, backend},
-    tables::{Backend, Flow, FlowKey, Frontend, FrontendKey, port_proto},
+    family::Family,
+    verdict::{Direction, code},
 };
 
 use crate::{
-    Case,
+    cases::Case,
     frame::{Frame, LENGTH},
+    namespace::{POD, UPLINK},
 };
 
-const SERVICES: u32 = 10_000;
-const BACKENDS_PER_SERVICE: u32 = 10;
-const FRONTEND_PORT: u16 = 80;
-pub(crate) const BACKEND_PORT: u16 = 8080;
-const NEXT: i32 = -1;
+/// TCX_NEXT, TC_ACT_REDIRECT.
+const NEXT: u32 = u32::MAX;
+const REDIRECT: u32 = 7;
+/// XDP_PASS, XDP_REDIRECT.
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
 
 /// `Template` of proxy-ebpf/src/bin/bench.rs, as words: the frame, the count, offset and mask.
 type Template = [u64; LENGTH / 8 + 2];
+
+/// The kind of a program, which has a floor of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tc,
+    Xdp,
+}
 
 pub(crate) struct Kernel {
     programs: Ebpf,
     wrapper: Ebpf,
 }
 
-/// Addresses of a family's cluster, by service.
-pub(crate) trait Cluster: Family<Addr: Pod> {
-    fn vip(service: u32) -> IpAddr;
-    fn backend(service: u32, index: u32) -> IpAddr;
-    fn client() -> IpAddr;
-
-    /// Of the first service.
-    fn frontend() -> SocketAddr {
-        SocketAddr::new(Self::vip(0), FRONTEND_PORT)
-    }
+/// Packets on their way into the wrapper of a kind.
+struct Packets<'a> {
+    kind: Kind,
+    device: u32,
+    frame: &'a Frame,
+    port: u32,
+    flows: u32,
 }
 
 // === impl Kernel ===
@@ -55,146 +55,207 @@ pub(crate) trait Cluster: Family<Addr: Pod> {
 impl Kernel {
     /// Loads both objects, with maps of their own, from a folder.
     pub(crate) fn load(folder: &Path) -> Result<Self> {
-        let programs = load(&folder.join("switchboard-ebpf"), &["from_pod", "to_pod"])?;
-        let wrapper = load(&folder.join("bench-ebpf"), &["reset", "pass"])?;
+        let packet = [
+            Direction::FromPod,
+            Direction::ToPod,
+            Direction::FromNet,
+            Direction::ToNet,
+            Direction::FromWire,
+        ];
+        let programs = load(
+            &folder.join("switchboard-ebpf"),
+            &packet.map(Direction::name),
+        )?;
+        let wrappers = Kind::ALL.map(|kind| [kind.reset(), kind.pass()]);
+        let wrapper = load(&folder.join("bench-ebpf"), wrappers.as_flattened())?;
         Ok(Self { programs, wrapper })
     }
 
-    /// Programs the cluster's services. The first has one backend, so that its replies are known.
-    pub(crate) fn fill<F: Cluster>(&mut self, proto: u32) -> Result<()> {
-        for service in 0..SERVICES {
-            let count = if service == 0 {
-                1
-            } else {
-                BACKENDS_PER_SERVICE
-            };
-            let base = service * BACKENDS_PER_SERVICE;
-            for index in 0..count {
-                let addr = F::from_ip(F::backend(service, index)).context("a backend's family")?;
-                let port_proto = port_proto(Port::new(BACKEND_PORT), proto);
-                let value = Backend::<F> {
-                    addr,
-                    port_proto,
-                    state: backend::ACTIVE,
-                    flags: backend::HERE | backend::IN_CLUSTER_SET,
-                    service,
-                };
-                let mut backends: Array<_, Backend<F>> =
-                    map(&mut self.programs, &name::<F>("BACKENDS"))?.try_into()?;
-                backends.set(base + index, value, 0)?;
-                let mut slots: Array<_, u32> = map(&mut self.programs, "SLOTS")?.try_into()?;
-                slots.set(base + index, base + index, 0)?;
-            }
-            let addr = F::from_ip(F::vip(service)).context("a frontend's family")?;
-            let key = FrontendKey::<F>::new(addr, Port::new(FRONTEND_PORT), proto);
-            let mut frontends: HashMap<_, FrontendKey<F>, Frontend> =
-                map(&mut self.programs, &name::<F>("FRONTENDS"))?.try_into()?;
-            frontends.insert(
-                key,
-                Frontend {
-                    base,
-                    count,
-                    wire_base: base,
-                    wire_count: count,
-                    service,
-                    ..Frontend::default()
-                },
-                0,
-            )?;
-            let mut addresses: HashMap<_, F::Addr, u32> =
-                map(&mut self.programs, &name::<F>("ADDRESSES"))?.try_into()?;
-            addresses.insert(addr, address::FRONTEND, 0)?;
-        }
-        Ok(())
+    /// A map of the programs.
+    pub(crate) fn table<'a, T>(&'a mut self, name: &str) -> Result<T>
+    where
+        T: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        map(&mut self.programs, name)
     }
 
-    pub(crate) fn forget_flows<F: Cluster>(&mut self) -> Result<()> {
-        let mut flows: HashMap<&mut MapData, FlowKey<F>, Flow<F>> =
-            map(&mut self.programs, &name::<F>("FLOWS"))?.try_into()?;
-        let keys: Vec<FlowKey<F>> = flows.keys().collect::<Result<_, _>>()?;
-        for key in keys {
-            flows.remove(&key)?;
-        }
-        Ok(())
+    /// A map of the programs that each family has its own of.
+    pub(crate) fn of_family<'a, F: Family, T>(&'a mut self, name: &str) -> Result<T>
+    where
+        T: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        self.table(&format!("{name}{}", F::NUMBER))
     }
 
     /// Nanoseconds for one run of a program that does nothing, without the wrapper.
-    pub(crate) fn empty(&mut self, frame: &Frame, repeat: u32) -> Result<f64> {
-        let options = TestRunOptions {
-            data_in: Some(&frame.bytes),
-            repeat,
-            ..TestRunOptions::default()
-        };
+    pub(crate) fn empty(&mut self, case: &Case, repeat: u32) -> Result<f64> {
+        let packets = Packets::of(case, 1);
+        let name = packets.kind.pass();
         Ok(nanoseconds(
-            program(&mut self.wrapper, "pass")?
-                .test_run(options)?
-                .duration,
+            packets.through(&mut self.wrapper, name, repeat)?.duration,
         ))
     }
 
     /// Nanoseconds for one packet through the wrapper alone.
-    pub(crate) fn floor(
-        &mut self,
-        frame: &Frame,
-        port: u32,
-        flows: u32,
-        repeat: u32,
-    ) -> Result<f64> {
-        let fd = program(&mut self.wrapper, "pass")?.fd()?.try_clone()?;
-        self.set_next(&fd)?;
-        self.repeat(frame, port, flows, repeat)
+    pub(crate) fn floor(&mut self, case: &Case, repeat: u32) -> Result<f64> {
+        let packets = Packets::of(case, 1);
+        let next = descriptor(&mut self.wrapper, packets.kind.pass())?;
+        let passed = packets.kind.action(code::PASS);
+        self.wrapped(&packets, &next, passed, repeat)
     }
 
     /// Nanoseconds for one packet through the wrapper and a program; every packet must end as the
     /// case wants.
     pub(crate) fn run(&mut self, case: &Case, flows: u32, repeat: u32) -> Result<f64> {
-        let fd = program(&mut self.programs, case.direction.name())?
-            .fd()?
-            .try_clone()?;
-        self.set_next(&fd)?;
-        let index = case.direction.counter(case.code);
+        let packets = Packets::of(case, flows);
+        let next = descriptor(&mut self.programs, case.direction.name())?;
+        // `from_wire` counts what it sends on, and nothing else.
+        let (counted, wanted) = match (case.direction, case.code) {
+            (Direction::FromWire, code::PASS) => (code::FORWARD, 0),
+            (_, code) => (code, repeat),
+        };
+        let index = case.direction.counter(counted);
+        let action = packets.kind.action(case.code);
         let before = self.counter(index)?;
-        let ns = self.repeat(&case.frame, case.port, flows, repeat)?;
-        let counted = self.counter(index)? - before;
+        let ns = self
+            .wrapped(&packets, &next, action, repeat)
+            .with_context(|| case.label())?;
+        let ended = self.counter(index)? - before;
         ensure!(
-            counted == u64::from(repeat),
-            "{} {}: only {counted} of {repeat} packets ended as they must",
-            case.direction.name(),
-            case.name,
+            ended == u64::from(wanted),
+            "{}: {ended} of {repeat} packets were counted, not {wanted}",
+            case.label(),
         );
         Ok(ns)
     }
 
-    fn set_next(&mut self, fd: &aya::programs::ProgramFd) -> Result<()> {
-        let mut next: ProgramArray<_> = map(&mut self.wrapper, "PROGRAMS")?.try_into()?;
-        Ok(next.set(0, fd, 0)?)
-    }
-
-    fn repeat(&mut self, frame: &Frame, port: u32, flows: u32, repeat: u32) -> Result<f64> {
-        let mut template: Template = [0; LENGTH / 8 + 2];
-        for (word, bytes) in template.iter_mut().zip(frame.bytes.as_chunks::<8>().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-        template[LENGTH / 8 + 1] = u64::from(port) | u64::from(flows - 1) << 32;
-        let mut templates: Array<_, Template> = map(&mut self.wrapper, "TEMPLATE")?.try_into()?;
-        templates.set(0, template, 0)?;
-        let options = TestRunOptions {
-            data_in: Some(&frame.bytes),
-            repeat,
-            ..TestRunOptions::default()
-        };
-        let result = program(&mut self.wrapper, "reset")?.test_run(options)?;
+    fn wrapped(
+        &mut self,
+        packets: &Packets<'_>,
+        next: &ProgramFd,
+        action: u32,
+        repeat: u32,
+    ) -> Result<f64> {
+        let mut programs: ProgramArray<&mut MapData> =
+            map(&mut self.wrapper, packets.kind.programs())?;
+        programs.set(0, next, 0)?;
+        let mut templates: Array<_, Template> = map(&mut self.wrapper, "TEMPLATE")?;
+        templates.set(0, packets.template(), 0)?;
+        let result = packets.through(&mut self.wrapper, packets.kind.reset(), repeat)?;
         ensure!(
-            result.return_value.cast_signed() == NEXT,
-            "returned {}",
+            result.return_value == action,
+            "the last packet returned {}, not {action}",
             result.return_value
         );
         Ok(nanoseconds(result.duration))
     }
 
     fn counter(&mut self, index: u32) -> Result<u64> {
-        let counters: PerCpuArray<_, u64> = map(&mut self.programs, "COUNTERS")?.try_into()?;
+        let counters: PerCpuArray<_, u64> = self.table("COUNTERS")?;
         Ok(counters.get(&index, 0)?.iter().sum())
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Tc, Self::Xdp];
+
+    pub(crate) const fn of(direction: Direction) -> Self {
+        match direction {
+            Direction::FromWire => Self::Xdp,
+            _ => Self::Tc,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tc => "tc",
+            Self::Xdp => "xdp",
+        }
+    }
+
+    const fn reset(self) -> &'static str {
+        match self {
+            Self::Tc => "reset",
+            Self::Xdp => "reset_xdp",
+        }
+    }
+
+    const fn pass(self) -> &'static str {
+        match self {
+            Self::Tc => "pass",
+            Self::Xdp => "pass_xdp",
+        }
+    }
+
+    const fn programs(self) -> &'static str {
+        match self {
+            Self::Tc => "PROGRAMS",
+            Self::Xdp => "XDP_PROGRAMS",
+        }
+    }
+
+    /// What a program returns for a verdict.
+    const fn action(self, verdict: u32) -> u32 {
+        match (self, verdict) {
+            (Self::Tc, code::FORWARD) => REDIRECT,
+            (Self::Tc, _) => NEXT,
+            (Self::Xdp, code::FORWARD) => XDP_REDIRECT,
+            (Self::Xdp, _) => XDP_PASS,
+        }
+    }
+}
+
+// === impl Packets ===
+
+impl<'a> Packets<'a> {
+    const fn of(case: &'a Case, flows: u32) -> Self {
+        let device = match case.direction {
+            Direction::FromPod | Direction::ToPod => POD,
+            _ => UPLINK,
+        };
+        Self {
+            kind: Kind::of(case.direction),
+            device,
+            frame: &case.frame,
+            port: case.port,
+            flows,
+        }
+    }
+
+    fn template(&self) -> Template {
+        let mut template: Template = [0; LENGTH / 8 + 2];
+        for (word, bytes) in template.iter_mut().zip(self.frame.bytes.as_chunks::<8>().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        template[LENGTH / 8 + 1] = u64::from(self.port) | u64::from(self.flows - 1) << 32;
+        template
+    }
+
+    /// `struct __sk_buff` or `struct xdp_md` of the kernel's UAPI, as far as the device's index.
+    fn context(&self) -> Vec<u8> {
+        let words = match self.kind {
+            Kind::Tc => vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, self.device],
+            Kind::Xdp => vec![0, LENGTH as u32, 0, self.device],
+        };
+        words.into_iter().flat_map(u32::to_ne_bytes).collect()
+    }
+
+    fn through(&self, ebpf: &mut Ebpf, name: &str, repeat: u32) -> Result<TestRunResult> {
+        let context = self.context();
+        let options = TestRunOptions {
+            data_in: Some(&self.frame.bytes),
+            ctx_in: Some(&context),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = match program(ebpf, name)? {
+            Program::SchedClassifier(program) => program.test_run(options),
+            Program::Xdp(program) => program.test_run(options),
+            _ => bail!("{name} is a program of another kind"),
+        };
+        result.with_context(|| format!("run {name}"))
     }
 }
 
@@ -202,26 +263,33 @@ fn load(path: &Path, names: &[&str]) -> Result<Ebpf> {
     let object = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let mut ebpf = EbpfLoader::new().load(&object)?;
     for name in names {
-        program(&mut ebpf, name)?
-            .load()
-            .with_context(|| format!("load {name}"))?;
+        let loaded = match program(&mut ebpf, name)? {
+            Program::SchedClassifier(program) => program.load(),
+            Program::Xdp(program) => program.load(),
+            _ => bail!("{name} is a program of another kind"),
+        };
+        loaded.with_context(|| format!("load {name}"))?;
     }
     Ok(ebpf)
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    Ok(ebpf
-        .program_mut(name)
-        .with_context(|| format!("no program {name}"))?
-        .try_into()?)
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    ebpf.program_mut(name)
+        .with_context(|| format!("no program {name}"))
 }
 
-fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::maps::Map> {
-    ebpf.map_mut(name).with_context(|| format!("no map {name}"))
+fn descriptor(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd> {
+    Ok(program(ebpf, name)?.fd()?.try_clone()?)
 }
 
-fn name<F: Family>(table: &str) -> String {
-    format!("{table}{}", F::NUMBER)
+fn map<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<T>
+where
+    T: TryFrom<&'a mut Map, Error = MapError>,
+{
+    let map = ebpf
+        .map_mut(name)
+        .with_context(|| format!("no map {name}"))?;
+    T::try_from(map).map_err(|error| anyhow!(error).context(format!("open {name}")))
 }
 
 fn nanoseconds(duration: Duration) -> f64 {

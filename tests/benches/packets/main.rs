@@ -1,146 +1,142 @@
-//! What a packet costs in the programs of a pod's device (BPF_PROG_TEST_RUN).
+//! What a packet costs in the programs of a pod's device and of the wire (BPF_PROG_TEST_RUN).
 //!
-//! Each figure is the least of several rounds, without the floor: what the wrapper costs around a
-//! program that does nothing. Run by `cargo xtask bench packets`, which compiles the objects.
+//! Each figure is the least of several rounds, without the floor of its kind of program: what the
+//! wrapper costs around a program that does nothing. Run by `cargo xtask bench packets`, which
+//! compiles the objects.
 
+mod cases;
+mod cluster;
 mod frame;
 mod kernel;
+mod namespace;
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
 };
 
 use anyhow::{Context, Result};
-use proxy_datapath::{
-    family::{Ipv4, Ipv6, proto},
-    verdict::{Direction, code},
-};
+use proxy_datapath::family::{Ipv4, Ipv6, proto};
 
 use crate::{
-    frame::{ACK, Frame, SYN, frame},
-    kernel::{BACKEND_PORT, Cluster, Kernel},
+    cases::{Case, FLOWS_MAX, Stage, stages},
+    cluster::{ALL_PORTS, Cluster, USUAL_PORTS, fill, forget_flows, masquerade_from},
+    kernel::{Kernel, Kind},
 };
 
 const ROUNDS: usize = 15;
 /// Rounds of new flows are long: each must forget the flows of the one before.
 const ROUNDS_OF_NEW: usize = 3;
 const REPEAT: u32 = 1 << 18;
-/// Every value that a port can have.
-const FLOWS_MAX: u32 = 1 << 16;
-const FLOWS: [u32; 3] = [1, 256, FLOWS_MAX];
 
 /// What is measured, and the least nanoseconds that a packet took.
 type Row = (String, f64);
 
-/// Packets of one kind, and what must become of each.
-struct Case {
-    name: &'static str,
-    direction: Direction,
-    code: u32,
-    frame: Frame,
-    /// Where the frame has the client's port, by which flows differ.
-    port: u32,
-    flows: &'static [u32],
+/// What the wrapper costs, for each kind of program.
+struct Floors {
+    tc: f64,
+    xdp: f64,
 }
 
 fn main() -> Result<()> {
     let folder = env::var_os("SWITCHBOARD_BENCH_OBJECTS")
         .context("SWITCHBOARD_BENCH_OBJECTS is not set: run `cargo xtask bench packets`")?;
     stay_on_one_cpu()?;
+    namespace::enter()?;
     let mut kernel = Kernel::load(Path::new(&folder))?;
+    let before = load()?;
     let ipv4 = measure::<Ipv4>(&mut kernel)?;
     let ipv6 = measure::<Ipv6>(&mut kernel)?;
     let mut out = io::stdout().lock();
-    writeln!(out, "{:<40} {:>8} {:>8}", "ns per packet", "IPv4", "IPv6")?;
+    writeln!(out, "{:<62} {:>6} {:>6}", "ns per packet", "IPv4", "IPv6")?;
     for ((name, four), (_, six)) in ipv4.iter().zip(&ipv6) {
-        writeln!(out, "{name:<40} {four:>8.0} {six:>8.0}")?;
+        writeln!(out, "{name:<62} {four:>6.0} {six:>6.0}")?;
     }
+    writeln!(
+        out,
+        "load of the machine before: {before}, after: {}",
+        load()?
+    )?;
     Ok(())
 }
 
 fn measure<F: Cluster>(kernel: &mut Kernel) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, proto) in [("tcp", proto::TCP), ("udp", proto::UDP)] {
-        kernel.fill::<F>(proto)?;
-        let first = Case::outward::<F>("new", code::TRANSLATE, F::frontend(), (proto, SYN));
-        let empty = least(ROUNDS, || kernel.empty(&first.frame, REPEAT))?;
-        rows.push((format!("{name} empty program, no wrapper"), empty));
-        let floor = least(ROUNDS, || kernel.floor(&first.frame, first.port, 1, REPEAT))?;
-        rows.push((format!("{name} floor: the wrapper, taken off below"), floor));
-        let new = least(ROUNDS_OF_NEW, || {
-            kernel.forget_flows::<F>()?;
-            kernel.run(&first, FLOWS_MAX, FLOWS_MAX)
-        })?;
-        rows.push((format!("{name} from_pod new"), new - floor));
-        // The flows of the last round are the established ones.
-        for case in cases::<F>(proto) {
-            for flows in case.flows {
-                let ns = least(ROUNDS, || kernel.run(&case, *flows, REPEAT))?;
-                let hook = case.direction.name();
-                rows.push((
-                    format!("{name} {hook} {}, flows {flows}", case.name),
-                    ns - floor,
-                ));
-            }
+        fill::<F>(kernel, proto)?;
+        let stages = stages::<F>(proto);
+        let mut found = Vec::new();
+        let floors = floors(kernel, &stages, &mut found)?;
+        for stage in &stages {
+            measure_stage::<F>(kernel, stage, &floors, &mut found)?;
         }
+        rows.extend(
+            found
+                .into_iter()
+                .map(|(row, ns)| (format!("{name} {row}"), ns)),
+        );
     }
     Ok(rows)
 }
 
-fn cases<F: Cluster>(proto: u32) -> [Case; 4] {
-    let stranger = SocketAddr::new(F::backend(1, 0), BACKEND_PORT);
-    let backend = SocketAddr::new(F::backend(0, 0), BACKEND_PORT);
-    let established = "established";
-    [
-        Case::outward::<F>(established, code::TRANSLATE, F::frontend(), (proto, ACK)),
-        Case::inward::<F>(established, code::TRANSLATE, backend, proto),
-        Case {
-            flows: &[1],
-            ..Case::outward::<F>("not ours", code::PASS, stranger, (proto, SYN))
-        },
-        Case {
-            flows: &[1],
-            ..Case::inward::<F>("not ours", code::PASS, stranger, proto)
-        },
-    ]
+/// Of the first packet of each kind: the wrapper writes every frame alike.
+fn floors(kernel: &mut Kernel, stages: &[Stage], rows: &mut Vec<Row>) -> Result<Floors> {
+    let mut floor = |kind: Kind| {
+        let case = stages
+            .iter()
+            .flat_map(|stage| &stage.cases)
+            .find(|case| Kind::of(case.direction) == kind)
+            .with_context(|| format!("no packet is for {}", kind.name()))?;
+        let empty = least(ROUNDS, || kernel.empty(case, REPEAT))?;
+        rows.push((format!("{} empty program, no wrapper", kind.name()), empty));
+        let floor = least(ROUNDS, || kernel.floor(case, REPEAT))?;
+        rows.push((
+            format!("{} floor: the wrapper, taken off below", kind.name()),
+            floor,
+        ));
+        anyhow::Ok(floor)
+    };
+    Ok(Floors {
+        tc: floor(Kind::Tc)?,
+        xdp: floor(Kind::Xdp)?,
+    })
 }
 
-// === impl Case ===
-
-impl Case {
-    /// What a pod sends.
-    fn outward<F: Cluster>(
-        name: &'static str,
-        code: u32,
-        to: SocketAddr,
-        (proto, flags): (u32, u8),
-    ) -> Self {
-        let frame = frame(SocketAddr::new(F::client(), 0), to, proto, flags);
-        let port = frame.source_port;
-        Self {
-            name,
-            direction: Direction::FromPod,
-            code,
-            frame,
-            port,
-            flows: &FLOWS,
+fn measure_stage<F: Cluster>(
+    kernel: &mut Kernel,
+    stage: &Stage,
+    floors: &Floors,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    masquerade_from::<F>(kernel, USUAL_PORTS)?;
+    for case in &stage.new {
+        let ns = least(ROUNDS_OF_NEW, || {
+            forget_flows::<F>(kernel)?;
+            kernel.run(case, FLOWS_MAX, FLOWS_MAX)
+        })?;
+        rows.push((case.label(), ns - floors.of(case)));
+    }
+    forget_flows::<F>(kernel)?;
+    masquerade_from::<F>(kernel, ALL_PORTS)?;
+    kernel.run(&stage.first, FLOWS_MAX, FLOWS_MAX)?;
+    for case in &stage.cases {
+        for flows in case.flows {
+            let ns = least(ROUNDS, || kernel.run(case, *flows, REPEAT))?;
+            let row = format!("{}, flows {flows}", case.label());
+            rows.push((row, ns - floors.of(case)));
         }
     }
+    Ok(())
+}
 
-    /// What a pod is about to receive.
-    fn inward<F: Cluster>(name: &'static str, code: u32, from: SocketAddr, proto: u32) -> Self {
-        let frame = frame(from, SocketAddr::new(F::client(), 0), proto, ACK);
-        let port = frame.destination_port;
-        Self {
-            name,
-            direction: Direction::ToPod,
-            code,
-            frame,
-            port,
-            flows: &FLOWS,
+// === impl Floors ===
+
+impl Floors {
+    const fn of(&self, case: &Case) -> f64 {
+        match Kind::of(case.direction) {
+            Kind::Tc => self.tc,
+            Kind::Xdp => self.xdp,
         }
     }
 }
@@ -156,30 +152,9 @@ fn stay_on_one_cpu() -> Result<()> {
     rustix::thread::sched_setaffinity(None, &cpus).context("stay on one CPU")
 }
 
-impl Cluster for Ipv4 {
-    fn vip(service: u32) -> IpAddr {
-        Ipv4Addr::from_bits(0x0a60_0000 + service).into()
-    }
-
-    fn backend(service: u32, index: u32) -> IpAddr {
-        Ipv4Addr::from_bits(0x0a01_0000 + service * 16 + index).into()
-    }
-
-    fn client() -> IpAddr {
-        Ipv4Addr::new(10, 2, 0, 5).into()
-    }
-}
-
-impl Cluster for Ipv6 {
-    fn vip(service: u32) -> IpAddr {
-        Ipv6Addr::from_bits((0xfd00_0096 << 96) + u128::from(service)).into()
-    }
-
-    fn backend(service: u32, index: u32) -> IpAddr {
-        Ipv6Addr::from_bits((0xfd00_0001 << 96) + u128::from(service * 16 + index)).into()
-    }
-
-    fn client() -> IpAddr {
-        Ipv6Addr::from_bits((0xfd00_0002 << 96) + 5).into()
-    }
+/// How many tasks were ready to run, over the last minute.
+fn load() -> Result<String> {
+    let averages = fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
+    let minute = averages.split(' ').next().unwrap_or_default();
+    Ok(minute.to_owned())
 }
