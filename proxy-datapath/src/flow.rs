@@ -162,7 +162,7 @@ fn make_way<F: Family, T: Flows<F>>(
 
 /// Forgets a flow in both directions: its reply's entry and the one that leads there.
 #[inline(always)]
-fn forget<F: Family, T: Flows<F>>(key: &FlowKey<F>, reply: &Flow<F>, tables: &mut T) {
+pub(crate) fn forget<F: Family, T: Flows<F>>(key: &FlowKey<F>, reply: &Flow<F>, tables: &mut T) {
     tables.remove_flow(key);
     tables.remove_flow(&forward_key(key, reply));
 }

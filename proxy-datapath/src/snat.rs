@@ -5,7 +5,8 @@
 //! random: a port is found as long as there is one, and nobody can guess which.
 
 use crate::{
-    family::{Family, Port, Ports},
+    family::{Family, Port, Ports, proto},
+    flow::{CLOSING, forget},
     tables::{Flow, FlowKey, Flows, Node},
     verdict::{DropReason, code},
 };
@@ -18,6 +19,12 @@ pub const STOP: u32 = 1;
 const STRIDES: [u32; 4] = [65_537, 65_539, 65_543, 65_551];
 /// Ports of a flow's tuple that a socket of this node may have before we give up.
 const OWN_SOCKETS_MAX: u32 = 16;
+
+/// How long a UDP flow without answers keeps its port when others want it, as netfilter has it for
+/// flows without replies.
+const UDP_PORT_S: u32 = 30;
+/// How long a connection that has ended keeps its port: what is still on its way arrives by then.
+const CLOSED_PORT_S: u32 = 5;
 
 /// A search for a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,11 +136,32 @@ impl<F: Family> Walk<F> {
         };
         self.place = (self.place + self.stride) % self.length;
         self.key.ports = self.key.ports.with_source(Port::new(port as u16));
-        if tables.claim_flow(&self.key, &self.reply) {
+        if tables.claim_flow(&self.key, &self.reply) || self.take_over(tables) {
             self.found = self.key.ports.0;
             STOP
         } else {
             GO_ON
         }
+    }
+
+    /// Takes the port of a flow that is over. Entries stay until there is no room, and ports would
+    /// run out long before.
+    #[inline(always)]
+    fn take_over<T: Flows<F>>(&self, tables: &mut T) -> bool {
+        let Some(other) = tables.flow(&self.key) else {
+            return false;
+        };
+        let other = *other;
+        let idle_s = self.reply.last_seen_s.saturating_sub(other.last_seen_s);
+        let over = if self.key.proto == proto::UDP {
+            idle_s > UDP_PORT_S
+        } else {
+            other.flags & CLOSING != 0 && idle_s > CLOSED_PORT_S
+        };
+        if !over {
+            return false;
+        }
+        forget(&self.key, &other, tables);
+        tables.claim_flow(&self.key, &self.reply)
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     family::{Addr4, Ipv4, Port, Ports, proto},
     flow,
     frontend::{address, backend},
+    net,
     packet::{Packet, Rewrite, shape},
     snat::{STOP, Walk},
     tables::{
@@ -28,6 +29,8 @@ impl Services<Ipv4> for Tables {
         let set = Frontend {
             base: 7,
             count: 1,
+            wire_base: 7,
+            wire_count: 1,
             service: 1,
             ..Frontend::default()
         };
@@ -47,7 +50,7 @@ impl Services<Ipv4> for Tables {
     }
 
     fn node(&self) -> Option<&Node<Ipv4>> {
-        None
+        Some(&NODE)
     }
 
     fn range(&self, _index: u32) -> Option<&Prefix<Ipv4>> {
@@ -103,7 +106,7 @@ impl Flows<Ipv4> for Tables {
     }
 
     fn masquerade_address(&self, _destination: Addr4) -> Option<Addr4> {
-        None
+        Some(NODE.addr)
     }
 
     fn is_own_socket(&self, _key: &FlowKey<Ipv4>) -> bool {
@@ -127,6 +130,12 @@ const fn addr(last: u8) -> Addr4 {
 }
 
 const VIP: Addr4 = Addr4(u32::from_ne_bytes([10, 96, 0, 10]));
+/// With a single port to masquerade with.
+const NODE: Node<Ipv4> = Node {
+    addr: addr(200),
+    snat_first: [30_000, 0],
+    snat_count: [1, 0],
+};
 
 fn tables() -> Tables {
     let backend = Backend {
@@ -142,6 +151,42 @@ fn tables() -> Tables {
         flows: BTreeMap::new(),
         now_s: 1000,
     }
+}
+
+/// A datagram from outside for a backend elsewhere.
+fn arrive(tables: &mut Tables, client: Addr4) -> u32 {
+    let key = FlowKey {
+        endpoint: 0,
+        source: client,
+        destination: VIP,
+        ports: Ports::new(Port::new(4000), Port::new(53)),
+        proto: proto::UDP,
+    };
+    let packet = Packet {
+        key,
+        shape: shape::WHOLE,
+        ..Packet::default()
+    };
+    net::from_net(&packet, tables, &mut Rewrite::of(&key))
+}
+
+#[test]
+fn the_port_of_a_flow_that_is_over_goes_to_the_next_one_57() {
+    let mut tables = tables();
+    let (first, second) = (addr(100), addr(101));
+    assert_eq!(arrive(&mut tables, first), code::FORWARD);
+    assert_eq!(
+        arrive(&mut tables, second),
+        DropReason::NoSnatPort.code(),
+        "the only port is in use"
+    );
+    tables.now_s += 31;
+    assert_eq!(arrive(&mut tables, second), code::FORWARD);
+    assert!(
+        tables.flows.keys().all(|key| key.source != first),
+        "nothing leads to another flow's port"
+    );
+    assert_eq!(tables.flows.len(), 2);
 }
 
 fn query(tables: &mut Tables) -> (u32, Rewrite<Ipv4>) {
