@@ -96,7 +96,7 @@ fn check(service: Service, endpoints: Vec<Endpoint>, expected: &Expect) {
         0.0.0.0:30080/tcp 10.1.0.1:8080 10.1.0.2:8080
         10.96.0.1:80/tcp 10.1.0.1:8080 10.1.0.2:8080"#]],
 )]
-fn each_frontend_has_the_endpoints_of_its_policy(
+fn each_frontend_has_the_endpoints_of_its_policy_37(
     #[case] service: Service,
     #[case] expected: Expect,
 ) {

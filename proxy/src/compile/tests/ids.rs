@@ -150,6 +150,14 @@ fn what_an_earlier_agent_left_rests_before_it_is_used_again() {
 }
 
 #[test]
+fn a_change_that_is_taken_back_before_the_pass_writes_nothing_128() {
+    let mut node = web(&["10.1.0.1", "10.1.0.2"]);
+    endpoints(&mut node, &["10.1.0.1", "10.1.0.3"]);
+    endpoints(&mut node, &["10.1.0.1", "10.1.0.2"]);
+    assert_eq!(node.pass(), []);
+}
+
+#[test]
 fn an_unchanged_set_is_not_written_again() {
     let mut node = web(&["10.1.0.1", "10.1.0.2"]);
     endpoints(&mut node, &["10.1.0.2", "10.1.0.1"]);

@@ -51,7 +51,7 @@ fn a_hundred_thousand_endpoints_of_one_service_are_one_set() {
 }
 
 #[test]
-fn one_slice_that_changes_touches_its_own_service_only() {
+fn one_slice_that_changes_touches_its_own_service_only_125() {
     let mut cluster = synced_cluster();
     for at in 0..500 {
         add(&mut cluster, at, 1, 10);
