@@ -93,7 +93,11 @@ fn forward<F: Store + Header>(
 ) -> Option<u32> {
     let mut way = params::<F>(bytes.ifindex(), destination_of(packet, new));
     way[FIB_LENGTH] = layout.end.wrapping_sub(ETHERNET) << 16;
-    if look_up(bytes.context(), &mut way) != fib::SUCCESS || hop_limit::<F, _>(bytes)? <= 1 {
+    // Another device may have no way to send what no socket buffer holds, or be a tunnel.
+    if look_up(bytes.context(), &mut way) != fib::SUCCESS
+        || way[FIB_DEVICE] != bytes.ifindex()
+        || hop_limit::<F, _>(bytes)? <= 1
+    {
         return None;
     }
     rewrite(bytes, packet, layout, new)?;

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     attach::{
-        discovery::{Facts, Snapshot},
+        discovery::{Facts, Snapshot, UplinkKind},
         links::{self, Attachments, Device},
     },
     config::Config,
@@ -207,10 +207,15 @@ impl Agent {
             }
         };
         let mut unattached = BTreeSet::new();
-        match self.attachments.reconcile(&wanted) {
+        let on_wires = self.wires();
+        let attached = self.attachments.reconcile(&wanted).and_then(|failures| {
+            let more = on_wires.map(|(wires, xdp)| self.attachments.reconcile_wires(&wires, xdp));
+            Ok(failures.into_iter().chain(more.transpose()?.into_iter().flatten()))
+        });
+        match attached {
             Ok(failures) => {
                 // A device that is gone takes its programs along, and the next look knows.
-                for failure in failures.iter().filter(|failure| !failure.is_gone()) {
+                for failure in failures.filter(|failure| !failure.is_gone()) {
                     let reason = chain(&failure.source);
                     unattached.insert((failure.device.ifname.clone(), reason));
                 }
@@ -228,6 +233,17 @@ impl Agent {
             self.retry(RETRY);
         }
         self.unattached = unattached;
+    }
+
+    /// The devices that get `from_wire`, and how; `None` while they are left as they are.
+    fn wires(&self) -> Option<(Vec<Device>, links::Xdp)> {
+        let devices = self.devices.as_ref().filter(|devices| devices.complete)?;
+        let xdp = start::xdp(self.config.xdp);
+        let kinds: &[_] = match xdp {
+            links::Xdp::Auto | links::Xdp::Off => &[UplinkKind::Card],
+            links::Xdp::Driver | links::Xdp::Generic => &[UplinkKind::Card, UplinkKind::Ethernet],
+        };
+        Some((devices.uplinks_of(kinds), xdp))
     }
 
     fn wanted(&self, devices: &Snapshot) -> Result<Vec<Device>, links::Error> {

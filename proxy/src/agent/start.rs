@@ -19,10 +19,10 @@ use super::{
 use crate::{
     attach::{
         discovery::{Facts, Options, Snapshot, Watcher},
-        links::{Attachments, Method},
+        links::{self, Attachments, Method},
     },
     compile::Settings,
-    config::{Attach, Config, LogFormat, Source},
+    config::{self, Attach, Config, LogFormat, Source},
     model::{Cluster, Event},
     observe::{NameFile, Server},
     tables::{Datapath, OBJECT, PinDir},
@@ -156,6 +156,15 @@ async fn source(
             };
             watch::kube::run_with_notices(options, config.node_name, events, notices).await
         }
+    }
+}
+
+pub(super) const fn xdp(xdp: config::Xdp) -> links::Xdp {
+    match xdp {
+        config::Xdp::Auto => links::Xdp::Auto,
+        config::Xdp::Off => links::Xdp::Off,
+        config::Xdp::Driver => links::Xdp::Driver,
+        config::Xdp::Generic => links::Xdp::Generic,
     }
 }
 

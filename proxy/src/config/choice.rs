@@ -24,6 +24,20 @@ pub enum Dialect {
     Ipvs,
 }
 
+/// Where the program on the wire runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Xdp {
+    /// On network cards whose drivers run it
+    #[default]
+    Auto,
+    Off,
+    /// In the drivers of all Ethernet devices that lead elsewhere
+    Driver,
+    /// On the same devices, in the kernel; for tests
+    Generic,
+}
+
 // === impl Algorithm ===
 
 impl Algorithm {

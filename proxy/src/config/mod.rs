@@ -22,7 +22,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    choice::{Algorithm, Dialect},
+    choice::{Algorithm, Dialect, Xdp},
     duration::GoDuration,
     file::{ConfigFile, Kind},
     flags::KubeProxyFlags,
@@ -70,6 +70,7 @@ pub struct Config {
     /// Where the host's sysctls are.
     pub proc_sys: PathBuf,
     pub attach: Attach,
+    pub xdp: Xdp,
     /// A filter of `tracing_subscriber`.
     pub log: String,
     pub log_format: LogFormat,
@@ -121,6 +122,7 @@ impl Config {
             cni_cache: settings.cni_cache,
             proc_sys: settings.proc_sys.unwrap_or_else(|| "/proc/sys".into()),
             attach: settings.attach.unwrap_or_default(),
+            xdp: settings.xdp.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| LOG_FILTER.to_owned()),
             log_format: settings.log_format.unwrap_or_default(),
             proxy,

@@ -51,6 +51,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
             cni_cache: None,
             proc_sys: "/proc/sys".into(),
             attach: Attach::Auto,
+            xdp: Xdp::Auto,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
             proxy,

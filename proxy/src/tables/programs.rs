@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{CgroupSockAddr, ProgramError, SchedClassifier},
+    programs::{CgroupSockAddr, ProgramError, SchedClassifier, Xdp},
 };
 use aya_obj::generated::bpf_attach_type;
 
@@ -27,6 +27,7 @@ pub enum Program {
     ToPod,
     FromNet,
     ToNet,
+    FromWire,
 }
 
 /// Every program, loaded, and held for as long as this is.
@@ -48,7 +49,7 @@ impl Program {
         Self::Getpeername4,
         Self::Getpeername6,
     ];
-    /// Those of packets, which are attached to devices.
+    /// Those of packets that the kernel has taken in, which are attached to devices.
     pub const PACKET: [Self; 4] = [Self::FromPod, Self::ToPod, Self::FromNet, Self::ToNet];
 
     pub const fn name(self) -> &'static str {
@@ -65,6 +66,7 @@ impl Program {
             Self::ToPod => "to_pod",
             Self::FromNet => "from_net",
             Self::ToNet => "to_net",
+            Self::FromWire => "from_wire",
         }
     }
 
@@ -81,7 +83,15 @@ impl Program {
             Self::Getpeername6 => bpf_attach_type::BPF_CGROUP_INET6_GETPEERNAME,
             Self::FromPod | Self::FromNet => bpf_attach_type::BPF_TCX_INGRESS,
             Self::ToPod | Self::ToNet => bpf_attach_type::BPF_TCX_EGRESS,
+            Self::FromWire => bpf_attach_type::BPF_XDP,
         }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        Self::SOCKET
+            .into_iter()
+            .chain(Self::PACKET)
+            .chain([Self::FromWire])
     }
 
     fn load(self, ebpf: &mut Ebpf) -> Result<OwnedFd, Error> {
@@ -89,10 +99,12 @@ impl Program {
         let loaded = ebpf
             .program_mut(program)
             .ok_or(Error::NoProgram { program })?;
-        let result = if Self::PACKET.contains(&self) {
-            <&mut SchedClassifier>::try_from(&mut *loaded).and_then(SchedClassifier::load)
-        } else {
-            <&mut CgroupSockAddr>::try_from(&mut *loaded).and_then(CgroupSockAddr::load)
+        let result = match self {
+            Self::FromWire => <&mut Xdp>::try_from(&mut *loaded).and_then(Xdp::load),
+            _ if Self::PACKET.contains(&self) => {
+                <&mut SchedClassifier>::try_from(&mut *loaded).and_then(SchedClassifier::load)
+            }
+            _ => <&mut CgroupSockAddr>::try_from(&mut *loaded).and_then(CgroupSockAddr::load),
         };
         result.map_err(|error| match error {
             ProgramError::UnexpectedProgramType => Error::NoProgram { program },
@@ -124,7 +136,7 @@ impl Program {
 impl Programs {
     pub(super) fn load(ebpf: &mut Ebpf) -> Result<Self, Error> {
         let mut fds = BTreeMap::new();
-        for program in Program::SOCKET.into_iter().chain(Program::PACKET) {
+        for program in Program::all() {
             fds.insert(program, program.load(ebpf)?);
         }
         Ok(Self { fds })
@@ -141,21 +153,21 @@ impl Programs {
     #[cfg(test)]
     pub(crate) fn scratch() -> Self {
         use aya_obj::generated::bpf_prog_type::{
-            BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_PROG_TYPE_SCHED_CLS,
+            BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP,
         };
         let load = |program: Program| {
-            let (kind, value) = if Program::PACKET.contains(&program) {
+            let (kind, value) = match program {
+                // `XDP_PASS`
+                Program::FromWire => (BPF_PROG_TYPE_XDP, 2),
                 // `TCX_NEXT`
-                (BPF_PROG_TYPE_SCHED_CLS, -1)
-            } else {
-                (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, 1)
+                _ if Program::PACKET.contains(&program) => (BPF_PROG_TYPE_SCHED_CLS, -1),
+                _ => (BPF_PROG_TYPE_CGROUP_SOCK_ADDR, 1),
             };
             let fd = super::bpf_sys::scratch::program(kind, program.attach_type(), value);
             (program, fd.unwrap())
         };
-        let programs = Program::SOCKET.into_iter().chain(Program::PACKET);
         Self {
-            fds: programs.map(load).collect(),
+            fds: Program::all().map(load).collect(),
         }
     }
 }

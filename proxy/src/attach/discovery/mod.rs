@@ -136,6 +136,20 @@ impl Snapshot {
         };
         pods.chain(uplinks).map(device).collect()
     }
+
+    /// The uplinks of these kinds.
+    pub fn uplinks_of(&self, kinds: &[UplinkKind]) -> Vec<Device> {
+        let chosen = self
+            .uplinks
+            .iter()
+            .filter(|found| kinds.contains(&found.kind));
+        let device = |found: &Uplink| Device {
+            ifindex: found.ifindex,
+            ifname: found.ifname.to_string(),
+            role: Role::Uplink,
+        };
+        chosen.map(device).collect()
+    }
 }
 
 // === impl EndpointKind ===

@@ -22,7 +22,9 @@ pub struct Uplink {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UplinkKind {
-    /// A wire, or what is bridged or bonded to one.
+    /// A network card of the machine's.
+    Card,
+    /// What is bridged or bonded to a card, or passes for one.
     Ethernet,
     /// Frames within packets of another uplink.
     Tunnel,
@@ -67,6 +69,7 @@ impl UplinkKind {
             .is_some_and(|kind| TUNNELS.contains(&kind));
         match link.ethernet {
             true if is_tunnel => Self::Tunnel,
+            true if link.kind.is_none() => Self::Card,
             true => Self::Ethernet,
             false => Self::Headerless,
         }
@@ -79,6 +82,7 @@ impl UplinkKind {
 
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Card => "card",
             Self::Ethernet => "ethernet",
             Self::Tunnel => "tunnel",
             Self::Headerless => "headerless",

@@ -7,19 +7,25 @@
 mod cgroup;
 mod cleanup;
 mod clsact;
+mod device_pins;
 mod pinned;
 mod tcx;
 #[cfg(test)]
 mod tests;
+mod xdp;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
-use self::clsact::Clsact;
+use self::{
+    clsact::Clsact,
+    device_pins::{Pin, is_alive},
+};
 use crate::{
     attach::netlink,
     tables::{self, PinDir, Program, Programs},
@@ -28,6 +34,7 @@ use crate::{
 pub use self::{
     cgroup::cgroup2_mount,
     cleanup::{Remnant, cleanup},
+    xdp::Xdp,
 };
 
 /// How programs of packets are attached.
@@ -70,6 +77,8 @@ pub struct Attachments {
     method: Method,
     /// Whether what another agent attached by the other method has been looked for.
     other_method_gone: bool,
+    /// The cards that would not have `from_wire`.
+    refused: BTreeSet<u32>,
 }
 
 #[derive(Debug, Error)]
@@ -117,7 +126,7 @@ impl Role {
     /// Whose program of packets it is.
     const fn of(program: Program) -> Self {
         match program {
-            Program::FromNet | Program::ToNet => Self::Uplink,
+            Program::FromNet | Program::ToNet | Program::FromWire => Self::Uplink,
             _ => Self::Pod,
         }
     }
@@ -138,6 +147,7 @@ impl Attachments {
             programs,
             method,
             other_method_gone: false,
+            refused: BTreeSet::new(),
         }
     }
 
@@ -169,8 +179,9 @@ impl Attachments {
     /// What is attached to devices, by whichever method.
     pub fn list(&self) -> Result<Vec<Attached>, Error> {
         let mut attached = Vec::new();
-        for pin in tcx::pinned(&self.pins)? {
-            if tcx::is_alive(&pin)? {
+        let tcx = tcx::pinned(&self.pins)?;
+        for pin in tcx.into_iter().chain(xdp::pinned(&self.pins)?) {
+            if is_alive(&pin)? {
                 attached.push(Attached {
                     device: pin.device,
                     program: pin.program,
@@ -191,7 +202,7 @@ impl Attachments {
         }
         // A device whose role changed has both for a moment, and what one has translated the other
         // leaves alone.
-        let is_wanted = |pin: &&tcx::Pin| {
+        let is_wanted = |pin: &&Pin| {
             let same = |device: &&Device| device.ifindex == pin.device.ifindex;
             wanted
                 .iter()
@@ -258,6 +269,11 @@ impl DeviceError {
             Error::Netlink(source) => source.errno() == Some(libc::ENODEV),
             _ => false,
         }
+    }
+
+    /// Whether the device would not have a program, for whatever reason of its own.
+    fn is_refusal(&self) -> bool {
+        matches!(&self.source, Error::At { .. }) && !self.is_gone()
     }
 
     fn of(device: &Device, result: Result<(), Error>) -> Option<Self> {

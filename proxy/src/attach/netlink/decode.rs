@@ -9,6 +9,9 @@ use netlink_packet_core::{
 
 /// Not in every libc (linux/rtnetlink.h).
 const RTA_VIA: u16 = 18;
+/// `IFLA_XDP_ATTACHED` and what it says where the driver has no part in it (linux/if_link.h).
+const IFLA_XDP_ATTACHED: u16 = 2;
+const XDP_ATTACHED_SKB: u8 = 2;
 /// The flags of an address that is the second choice at best.
 const SECONDARY: u32 = libc::IFA_F_SECONDARY
     | libc::IFA_F_DEPRECATED
@@ -36,6 +39,8 @@ pub struct Link {
     /// Our number for the namespace of `peer`, if that is not our own; negative if the kernel gives
     /// none, because the namespace is about to go.
     pub netnsid: Option<i32>,
+    /// Whether an XDP program is on it that its driver does not run.
+    pub generic_xdp: bool,
 }
 
 /// An address on a device.
@@ -110,6 +115,7 @@ impl Decode for Link {
                 libc::IFLA_MASTER => link.master = Some(parse_u32(value)?),
                 libc::IFLA_LINK => link.peer = Some(parse_u32(value)?),
                 libc::IFLA_LINK_NETNSID => link.netnsid = Some(parse_i32(value)?),
+                libc::IFLA_XDP => link.generic_xdp = has_generic_xdp(value)?,
                 _ => {}
             }
             Ok(())
@@ -127,6 +133,17 @@ fn info_kind(info: &[u8]) -> Result<Option<String>, DecodeError> {
         Ok(())
     })?;
     Ok(name)
+}
+
+fn has_generic_xdp(xdp: &[u8]) -> Result<bool, DecodeError> {
+    let mut generic = false;
+    each_attribute(xdp, |kind, value| {
+        if kind == IFLA_XDP_ATTACHED {
+            generic = value == [XDP_ATTACHED_SKB];
+        }
+        Ok(())
+    })?;
+    Ok(generic)
 }
 
 // === impl Address ===

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub use self::{gates::FeatureGates, proxy::ProxySettings};
-use super::{Attach, LogFormat};
+use super::{Attach, LogFormat, Xdp};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -45,6 +45,9 @@ pub struct Settings {
     /// How programs are attached to devices [default: auto]
     #[arg(long, value_enum, value_name = "HOW")]
     pub attach: Option<Attach>,
+    /// Where packets are sent on before the kernel takes them in [default: auto]
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub xdp: Option<Xdp>,
     /// What is logged, as in info,switchboard::watch=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -110,6 +113,7 @@ impl Settings {
             cni_cache: self.cni_cache.or(others.cni_cache),
             proc_sys: self.proc_sys.or(others.proc_sys),
             attach: self.attach.or(others.attach),
+            xdp: self.xdp.or(others.xdp),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
             proxy: self.proxy.or(others.proxy),

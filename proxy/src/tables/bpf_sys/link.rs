@@ -17,6 +17,16 @@ pub enum LinkTarget<'a> {
     Cgroup(BorrowedFd<'a>),
     /// A device of the calling thread's network namespace.
     Device { ifindex: u32 },
+    /// The same, before the kernel makes packets of what arrives there.
+    Wire { ifindex: u32, mode: XdpMode },
+}
+
+/// Who runs an XDP program: one of them on a device at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    Driver,
+    /// The kernel, on any device, once it has made a packet after all.
+    Generic,
 }
 
 /// What a link is. One whose device or cgroup is gone stays, without effect, until it is unpinned.
@@ -39,10 +49,26 @@ pub enum LinkPlace {
         ifindex: u32,
         attach_type: u32,
     },
+    /// `ifindex` is `0` once the device is gone.
+    Xdp {
+        ifindex: u32,
+    },
     Other,
 }
 
-/// Attaches a program behind those that are there.
+// === impl XdpMode ===
+
+impl XdpMode {
+    /// `XDP_FLAGS_DRV_MODE` and `XDP_FLAGS_SKB_MODE` of the kernel's UAPI.
+    const fn flag(self) -> u32 {
+        match self {
+            Self::Driver => 1 << 2,
+            Self::Generic => 1 << 1,
+        }
+    }
+}
+
+/// Attaches a program behind those that are there; on a wire, where none may be yet.
 pub fn link_create(
     program: BorrowedFd<'_>,
     target: LinkTarget<'_>,
@@ -54,6 +80,10 @@ pub fn link_create(
         LinkTarget::Cgroup(fd) => attr.link_create.__bindgen_anon_2.target_fd = fd_number(fd),
         LinkTarget::Device { ifindex } => {
             attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
+        }
+        LinkTarget::Wire { ifindex, mode } => {
+            attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
+            attr.link_create.flags = mode.flag();
         }
     }
     attr.link_create.attach_type = attach_type as u32;
@@ -100,6 +130,12 @@ pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
         LinkPlace::Tcx {
             ifindex: tcx.ifindex,
             attach_type: tcx.attach_type,
+        }
+    } else if info.type_ == bpf_link_type::BPF_LINK_TYPE_XDP as u32 {
+        // SAFETY: `type_` says that the kernel filled in this member.
+        let xdp = unsafe { info.__bindgen_anon_1.xdp };
+        LinkPlace::Xdp {
+            ifindex: xdp.ifindex,
         }
     } else {
         LinkPlace::Other

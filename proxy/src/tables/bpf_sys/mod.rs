@@ -27,8 +27,8 @@ use aya_obj::generated::{BPF_F_RDONLY, bpf_attr, bpf_cmd, bpf_map_info};
 pub use self::{
     batch::{Page, Partial, delete_batch, lookup_batch, lookup_element, update_batch},
     link::{
-        LinkPlace, LinkState, LinkTarget, link_create, link_detach, link_state, link_update,
-        program_id,
+        LinkPlace, LinkState, LinkTarget, XdpMode, link_create, link_detach, link_state,
+        link_update, program_id,
     },
 };
 

@@ -67,6 +67,23 @@ fn checksums_of_the_wire_are_right_where_no_device_makes_them() {
     }
 }
 
+/// Without offloads, since a packet of this machine may come over a veth without its checksum.
+#[test]
+fn what_goes_on_to_another_node_may_leave_before_the_kernel_takes_it_in() {
+    if !privileges::are_there() {
+        return;
+    }
+    let options = Options {
+        tx_offload: TxOffload::Off,
+        ..Options::new(Topology::Ptp, 2)
+    };
+    let stage = Stage::new(options, &["--xdp", "generic"]);
+    check(&stage, |row| row.client.node.is_none());
+    let counters = stage.lab.agent(1).cli(&["dump", "counters"]).unwrap();
+    let counts = |line: &str| line.contains("from_wire") && line.contains("forward");
+    assert!(counters.lines().any(counts), "{counters}");
+}
+
 #[test]
 fn filters_of_clsact_serve_the_wire_and_outlive_the_agent() {
     if !privileges::are_there() {

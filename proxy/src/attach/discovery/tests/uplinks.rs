@@ -10,7 +10,7 @@ use super::{
 };
 use crate::attach::{
     links::{Device, Role},
-    netlink::{Link, Routing},
+    netlink::{Link, Route, Routing},
     testing::Namespace,
 };
 
@@ -85,6 +85,45 @@ fn bridge_with_the_nodes_address_is_the_uplink_and_its_port_is_not() {
     assert_eq!(kinds(), std::slice::from_ref(&lan));
     node.ip("link set overlay up");
     assert_eq!(kinds(), [lan, ("overlay".to_owned(), UplinkKind::Tunnel)]);
+}
+
+#[test]
+fn only_what_is_of_no_kind_is_a_card() {
+    let link = |ifindex, kind: Option<&str>| Link {
+        ifindex,
+        ifname: format!("eth{ifindex}"),
+        kind: kind.map(str::to_owned),
+        ethernet: true,
+        up: true,
+        ..Link::default()
+    };
+    let scan = Scan {
+        links: vec![
+            link(1, None),
+            link(2, Some("veth")),
+            link(3, Some("bond")),
+            link(4, Some("vlan")),
+            link(5, Some("tun")),
+        ],
+        routes: (1..=5)
+            .map(|ifindex| Route {
+                ifindex,
+                prefix_len: 0,
+                gateway: true,
+            })
+            .collect(),
+        ..Scan::default()
+    };
+    let snapshot = Snapshot {
+        uplinks: found(&scan, &facts(&[], &[])),
+        ..Snapshot::default()
+    };
+    let of = |kinds: &[UplinkKind]| -> Vec<u32> {
+        let devices = snapshot.uplinks_of(kinds).into_iter();
+        devices.map(|device| device.ifindex).collect()
+    };
+    assert_eq!(of(&[UplinkKind::Card]), [1]);
+    assert_eq!(of(&[UplinkKind::Ethernet]), [2, 3, 4, 5]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! namespaces and a bpf file system of the test's own, and programs that let everything pass.
 
 mod roles;
+mod wires;
 
 use std::{
     fs,
