@@ -271,9 +271,12 @@ impl DeviceError {
         }
     }
 
-    /// Whether the device would not have a program, for whatever reason of its own.
-    fn is_refusal(&self) -> bool {
-        matches!(&self.source, Error::At { .. }) && !self.is_gone()
+    /// Why the device would not have a program; `None` if it is gone.
+    fn refusal(&self) -> Option<&io::Error> {
+        match &self.source {
+            Error::At { source, .. } if !self.is_gone() => Some(source),
+            _ => None,
+        }
     }
 
     fn of(device: &Device, result: Result<(), Error>) -> Option<Self> {

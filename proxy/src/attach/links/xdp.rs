@@ -62,16 +62,24 @@ impl Attachments {
             let Some(failure) = DeviceError::of(device, result) else {
                 continue;
             };
-            if xdp == Xdp::Auto && failure.is_refusal() {
-                let device = &failure.device.ifname;
-                let reason = &failure.source;
-                info!(%device, "left to from_net: {reason}");
-                self.refused.insert(failure.device.ifindex);
-            } else {
-                failures.push(failure);
+            match failure.refusal() {
+                Some(reason) if xdp == Xdp::Auto => {
+                    let device = &failure.device;
+                    info!(device = %device.ifname, "left to from_net: {}: {reason}", failure.source);
+                    self.refused.insert(device.ifindex);
+                    failures.extend(self.forget_wire(device));
+                }
+                _ => failures.push(failure),
             }
         }
         Ok(failures)
+    }
+
+    /// Takes away what an earlier agent had there, which cannot be replaced.
+    fn forget_wire(&self, device: &Device) -> Option<DeviceError> {
+        let released =
+            path_for(&self.pins, device, Program::FromWire, &[]).and_then(|path| release(&path));
+        DeviceError::of(device, released)
     }
 
     fn attach_wire(&self, device: &Device, mode: XdpMode, there: &[Pin]) -> Result<(), Error> {
