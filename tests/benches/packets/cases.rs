@@ -185,7 +185,7 @@ impl Case {
     }
 
     /// Flows differ by the destination's port.
-    fn answer(name: &'static str, ends: (Direction, u32), frame: Frame) -> Self {
+    const fn answer(name: &'static str, ends: (Direction, u32), frame: Frame) -> Self {
         Self {
             port: frame.destination_port,
             ..Self::sent(name, ends, frame)

@@ -88,8 +88,11 @@ impl Kernel {
     }
 
     /// Nanoseconds for one run of a program that does nothing, without the wrapper.
-    pub(crate) fn empty(&mut self, case: &Case, repeat: u32) -> Result<f64> {
-        let packets = Packets::of(case, 1);
+    pub(crate) fn empty(&mut self, kind: Kind, case: &Case, repeat: u32) -> Result<f64> {
+        let packets = Packets {
+            kind,
+            ..Packets::of(case, 1)
+        };
         let name = packets.kind.pass();
         Ok(nanoseconds(
             packets.through(&mut self.wrapper, name, repeat)?.duration,
@@ -97,8 +100,11 @@ impl Kernel {
     }
 
     /// Nanoseconds for one packet through the wrapper alone.
-    pub(crate) fn floor(&mut self, case: &Case, repeat: u32) -> Result<f64> {
-        let packets = Packets::of(case, 1);
+    pub(crate) fn floor(&mut self, kind: Kind, case: &Case, repeat: u32) -> Result<f64> {
+        let packets = Packets {
+            kind,
+            ..Packets::of(case, 1)
+        };
         let next = descriptor(&mut self.wrapper, packets.kind.pass())?;
         let passed = packets.kind.action(code::PASS);
         self.wrapped(&packets, &next, passed, repeat)

@@ -1,8 +1,9 @@
 //! What a packet costs in the programs of a pod's device and of the wire (BPF_PROG_TEST_RUN).
 //!
 //! Each figure is the least of several rounds, without the floor of its kind of program: what the
-//! wrapper costs around a program that does nothing. Run by `cargo xtask bench packets`, which
-//! compiles the objects.
+//! wrapper costs around a program that does nothing. Every round measures everything of a stage, the
+//! floors as well, so that what else the machine does for a while spoils no single row. Run by
+//! `cargo xtask bench packets`, which compiles the objects.
 
 mod cases;
 mod cluster;
@@ -28,15 +29,20 @@ use crate::{
 const ROUNDS: usize = 15;
 /// Rounds of new flows are long: each must forget the flows of the one before.
 const ROUNDS_OF_NEW: usize = 3;
-const REPEAT: u32 = 1 << 18;
+const REPEAT: u32 = 1 << 17;
 
 /// What is measured, and the least nanoseconds that a packet took.
-type Row = (String, f64);
+struct Row {
+    name: String,
+    kind: Kind,
+    least: f64,
+}
 
-/// What the wrapper costs, for each kind of program.
-struct Floors {
-    tc: f64,
-    xdp: f64,
+/// What a kind of program costs before it does anything: the least nanoseconds.
+struct Floor {
+    kind: Kind,
+    empty: f64,
+    wrapper: f64,
 }
 
 fn main() -> Result<()> {
@@ -45,104 +51,124 @@ fn main() -> Result<()> {
     stay_on_one_cpu()?;
     namespace::enter()?;
     let mut kernel = Kernel::load(Path::new(&folder))?;
+    let mut floors = Kind::ALL.map(Floor::new);
     let before = load()?;
-    let ipv4 = measure::<Ipv4>(&mut kernel)?;
-    let ipv6 = measure::<Ipv6>(&mut kernel)?;
+    let ipv4 = measure::<Ipv4>(&mut kernel, &mut floors)?;
+    let ipv6 = measure::<Ipv6>(&mut kernel, &mut floors)?;
+    let after = load()?;
     let mut out = io::stdout().lock();
-    writeln!(out, "{:<62} {:>6} {:>6}", "ns per packet", "IPv4", "IPv6")?;
-    for ((name, four), (_, six)) in ipv4.iter().zip(&ipv6) {
-        writeln!(out, "{name:<62} {four:>6.0} {six:>6.0}")?;
+    writeln!(out, "{:<54} {:>6} {:>6}", "ns per packet", "IPv4", "IPv6")?;
+    for (four, six) in ipv4.iter().zip(&ipv6) {
+        let [name, net, net_6] = [&four.name, &four.net(&floors), &six.net(&floors)];
+        writeln!(out, "{name:<54} {net:>6} {net_6:>6}")?;
     }
-    writeln!(
-        out,
-        "load of the machine before: {before}, after: {}",
-        load()?
-    )?;
+    for Floor {
+        kind,
+        empty,
+        wrapper,
+    } in &floors
+    {
+        let name = kind.name();
+        writeln!(
+            out,
+            "{name}: empty program {empty:.0}, taken off with the wrapper {wrapper:.0}"
+        )?;
+    }
+    writeln!(out, "load of the machine: {before} before, {after} after")?;
     Ok(())
 }
 
-fn measure<F: Cluster>(kernel: &mut Kernel) -> Result<Vec<Row>> {
+fn measure<F: Cluster>(kernel: &mut Kernel, floors: &mut [Floor]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, proto) in [("tcp", proto::TCP), ("udp", proto::UDP)] {
         fill::<F>(kernel, proto)?;
-        let stages = stages::<F>(proto);
-        let mut found = Vec::new();
-        let floors = floors(kernel, &stages, &mut found)?;
-        for stage in &stages {
-            measure_stage::<F>(kernel, stage, &floors, &mut found)?;
+        for stage in &stages::<F>(proto) {
+            for row in measure_stage::<F>(kernel, stage, floors)? {
+                let name = format!("{name} {}", row.name);
+                rows.push(Row { name, ..row });
+            }
         }
-        rows.extend(
-            found
-                .into_iter()
-                .map(|(row, ns)| (format!("{name} {row}"), ns)),
-        );
     }
     Ok(rows)
-}
-
-/// Of the first packet of each kind: the wrapper writes every frame alike.
-fn floors(kernel: &mut Kernel, stages: &[Stage], rows: &mut Vec<Row>) -> Result<Floors> {
-    let mut floor = |kind: Kind| {
-        let case = stages
-            .iter()
-            .flat_map(|stage| &stage.cases)
-            .find(|case| Kind::of(case.direction) == kind)
-            .with_context(|| format!("no packet is for {}", kind.name()))?;
-        let empty = least(ROUNDS, || kernel.empty(case, REPEAT))?;
-        rows.push((format!("{} empty program, no wrapper", kind.name()), empty));
-        let floor = least(ROUNDS, || kernel.floor(case, REPEAT))?;
-        rows.push((
-            format!("{} floor: the wrapper, taken off below", kind.name()),
-            floor,
-        ));
-        anyhow::Ok(floor)
-    };
-    Ok(Floors {
-        tc: floor(Kind::Tc)?,
-        xdp: floor(Kind::Xdp)?,
-    })
 }
 
 fn measure_stage<F: Cluster>(
     kernel: &mut Kernel,
     stage: &Stage,
-    floors: &Floors,
-    rows: &mut Vec<Row>,
-) -> Result<()> {
+    floors: &mut [Floor],
+) -> Result<Vec<Row>> {
     masquerade_from::<F>(kernel, USUAL_PORTS)?;
-    for case in &stage.new {
-        let ns = least(ROUNDS_OF_NEW, || {
+    let mut rows: Vec<Row> = stage.new.iter().map(|case| Row::new(case, "")).collect();
+    for _ in 0..ROUNDS_OF_NEW {
+        for (case, row) in stage.new.iter().zip(&mut rows) {
             forget_flows::<F>(kernel)?;
-            kernel.run(case, FLOWS_MAX, FLOWS_MAX)
-        })?;
-        rows.push((case.label(), ns - floors.of(case)));
+            row.note(kernel.run(case, FLOWS_MAX, FLOWS_MAX)?);
+        }
     }
     forget_flows::<F>(kernel)?;
     masquerade_from::<F>(kernel, ALL_PORTS)?;
     kernel.run(&stage.first, FLOWS_MAX, FLOWS_MAX)?;
-    for case in &stage.cases {
-        for flows in case.flows {
-            let ns = least(ROUNDS, || kernel.run(case, *flows, REPEAT))?;
-            let row = format!("{}, flows {flows}", case.label());
-            rows.push((row, ns - floors.of(case)));
+    let cases: Vec<(&Case, u32)> = stage
+        .cases
+        .iter()
+        .flat_map(|case| case.flows.iter().map(move |flows| (case, *flows)))
+        .collect();
+    let mut established: Vec<Row> = cases
+        .iter()
+        .map(|(case, flows)| Row::new(case, &format!(", flows {flows}")))
+        .collect();
+    for _ in 0..ROUNDS {
+        for floor in &mut *floors {
+            floor.note(kernel, &stage.first)?;
+        }
+        for ((case, flows), row) in cases.iter().zip(&mut established) {
+            row.note(kernel.run(case, *flows, REPEAT)?);
         }
     }
-    Ok(())
+    rows.append(&mut established);
+    Ok(rows)
 }
 
-// === impl Floors ===
+// === impl Row ===
 
-impl Floors {
-    const fn of(&self, case: &Case) -> f64 {
-        match Kind::of(case.direction) {
-            Kind::Tc => self.tc,
-            Kind::Xdp => self.xdp,
+impl Row {
+    fn new(case: &Case, rest: &str) -> Self {
+        Self {
+            name: format!("{}{rest}", case.label()),
+            kind: Kind::of(case.direction),
+            least: f64::INFINITY,
         }
+    }
+
+    const fn note(&mut self, ns: f64) {
+        self.least = self.least.min(ns);
+    }
+
+    /// Without the floor.
+    fn net(&self, floors: &[Floor]) -> String {
+        let floor = floors.iter().find(|floor| floor.kind == self.kind);
+        let wrapper = floor.map_or(0.0, |floor| floor.wrapper);
+        format!("{:.0}", self.least - wrapper)
     }
 }
 
-fn least(rounds: usize, mut work: impl FnMut() -> Result<f64>) -> Result<f64> {
-    (0..rounds).try_fold(f64::INFINITY, |least, _| Ok(work()?.min(least)))
+// === impl Floor ===
+
+impl Floor {
+    const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            empty: f64::INFINITY,
+            wrapper: f64::INFINITY,
+        }
+    }
+
+    /// With the frame of any case: the wrapper writes all alike.
+    fn note(&mut self, kernel: &mut Kernel, case: &Case) -> Result<()> {
+        self.empty = self.empty.min(kernel.empty(self.kind, case, REPEAT)?);
+        self.wrapper = self.wrapper.min(kernel.floor(self.kind, case, REPEAT)?);
+        Ok(())
+    }
 }
 
 /// The wrapper counts without atomics, and a packet that moves between CPUs finds cold caches.
