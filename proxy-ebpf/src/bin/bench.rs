@@ -1,9 +1,9 @@
 //! What `cargo xtask bench packets` wraps around the programs that it measures.
 //!
 //! BPF_PROG_TEST_RUN repeats a program on one buffer, so a program that rewrites would see its own
-//! output from the second time on. `reset` and `reset_xdp` write the whole frame anew, with the next
-//! port, and then go on to the program in slot 0 of their hook's array; `pass` and `pass_xdp` in that
-//! slot show what the wrapper costs.
+//! output from the second time on. `reset` and `reset_xdp` write the whole frame anew, with the
+//! next port, and then go on to the program in slot 0 of their hook's array; `pass` and `pass_xdp`
+//! in that slot show what the wrapper costs.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]

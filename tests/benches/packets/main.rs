@@ -1,9 +1,9 @@
 //! What a packet costs in the programs of a pod's device and of the wire (BPF_PROG_TEST_RUN).
 //!
 //! Each figure is the least of several rounds, without the floor of its kind of program: what the
-//! wrapper costs around a program that does nothing. Every round measures everything of a stage, the
-//! floors as well, so that what else the machine does for a while spoils no single row. Run by
-//! `cargo xtask bench packets`, which compiles the objects.
+//! wrapper costs around a program that does nothing. Every round measures everything of a stage,
+//! and the floors as well, so that what else the machine does for a while spoils no single row.
+//! Run by `cargo xtask bench packets`, which compiles the objects.
 
 mod cases;
 mod cluster;
