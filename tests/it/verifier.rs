@@ -64,7 +64,7 @@ fn load(cpu: &str) {
         }
         count += 1;
     }
-    assert_eq!(count, 10, "programs in the object of {cpu}");
+    assert_eq!(count, 13, "programs in the object of {cpu}");
     assert!(
         offences.is_empty(),
         "{cpu}: over {VERIFIED_MAX} verified: {}",
@@ -79,6 +79,10 @@ fn load_program(program: &mut Program) -> anyhow::Result<ProgramInfo> {
             Ok(program.info()?)
         }
         Program::SchedClassifier(program) => {
+            program.load()?;
+            Ok(program.info()?)
+        }
+        Program::Xdp(program) => {
             program.load()?;
             Ok(program.info()?)
         }

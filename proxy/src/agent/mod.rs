@@ -210,7 +210,9 @@ impl Agent {
         let on_wires = self.wires();
         let attached = self.attachments.reconcile(&wanted).and_then(|failures| {
             let more = on_wires.map(|(wires, xdp)| self.attachments.reconcile_wires(&wires, xdp));
-            Ok(failures.into_iter().chain(more.transpose()?.into_iter().flatten()))
+            Ok(failures
+                .into_iter()
+                .chain(more.transpose()?.into_iter().flatten()))
         });
         match attached {
             Ok(failures) => {

@@ -151,7 +151,8 @@ mod tests {
             backend 1 [fd00:10:1::9]:8080/tcp active service=1 here
             backend 2 10.1.1.9:8080/tcp active service=1
             backend 3 10.1.1.7:8080/tcp terminating service=1
-        "#]].assert_eq(&render(&testing::exposed_maps()));
+        "#]]
+        .assert_eq(&render(&testing::exposed_maps()));
         expect![[r#"
             address 10.0.0.1 node-port,node
             address 10.96.0.9 frontend,cluster-ip

@@ -93,9 +93,7 @@ pub(crate) fn exposed_maps() -> MapState {
         };
         maps.v4.ranges.insert(index, range);
     }
-    let uplink = Uplink {
-        addr: node,
-    };
+    let uplink = Uplink { addr: node };
     maps.v4.uplinks.insert(2, uplink);
     maps
 }

@@ -196,9 +196,7 @@ mod tests {
             mask: Ipv4Addr::BROADCAST.into(),
         };
         state.v4.ranges.insert(range::PODS + whole, prefix);
-        let uplink = Uplink {
-            addr: addr(last),
-        };
+        let uplink = Uplink { addr: addr(last) };
         state.v4.uplinks.insert(whole, uplink);
         state
     }

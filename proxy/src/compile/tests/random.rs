@@ -265,7 +265,7 @@ fn backends(node: &TestNode) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn any_history_keeps_every_frontend_sound_126_and_ends_as_a_fresh_start_would(
+    fn any_history_ends_as_a_fresh_start_would_and_keeps_every_frontend_sound_126(
         steps in proptest::collection::vec(a_step(), 1..60)
     ) {
         let mut node = TestNode::new(synced_cluster());
