@@ -50,7 +50,7 @@ impl<F: Family> Services<F> for Memory<F> {
         let known = self.frontends.keys().any(|key| key.addr == *addr);
         let frontend = if known { address::FRONTEND } else { 0 };
         // Some of the addresses are this node's.
-        frontend | (F::mix(addr) & 1) * address::NODE
+        frontend | ((F::mix(addr) & 1) * address::NODE)
     }
 
     fn node(&self) -> Option<&Node<F>> {
