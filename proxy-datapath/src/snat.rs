@@ -86,6 +86,23 @@ pub(crate) fn masquerade<F: Family, T: Flows<F>>(
     DropReason::NoSnatPort.code()
 }
 
+/// `Flows::walk` for tables in memory.
+#[cfg(any(test, feature = "user"))]
+pub fn walk<F: Family, T: Flows<F>>(
+    tables: &mut T,
+    turns: u32,
+    begin: impl FnOnce(&mut Walk<F>),
+) -> u32 {
+    let mut walk = Walk::default();
+    begin(&mut walk);
+    for _ in 0..turns {
+        if walk.step(tables) == STOP {
+            break;
+        }
+    }
+    walk.found
+}
+
 // === impl Range ===
 
 impl Range {

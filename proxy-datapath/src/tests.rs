@@ -8,7 +8,7 @@ use crate::{
     frontend::{address, backend},
     net,
     packet::{Packet, Rewrite, shape},
-    snat::{STOP, Walk},
+    snat::{self, Walk},
     tables::{
         Affinity, AffinityKey, Backend, Flow, FlowKey, Flows, Fragment, FragmentKey, Frontend,
         FrontendKey, Node, Prefix, Services, port_proto,
@@ -114,14 +114,7 @@ impl Flows<Ipv4> for Tables {
     }
 
     fn walk(&mut self, turns: u32, begin: impl FnOnce(&mut Walk<Ipv4>)) -> u32 {
-        let mut walk = Walk::default();
-        begin(&mut walk);
-        for _ in 0..turns {
-            if walk.step(self) == STOP {
-                break;
-            }
-        }
-        walk.found
+        snat::walk(self, turns, begin)
     }
 }
 

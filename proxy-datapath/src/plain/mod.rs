@@ -79,8 +79,7 @@ pub fn attempt<F: Header, B: Bytes, T: Flows<F>>(
         _ => return UNDECIDED,
     };
     match direction {
-        Direction::FromPod => forward(bytes, tables, &packet, tcp_flags, endpoint),
-        Direction::FromNet | Direction::FromWire => {
+        Direction::FromPod | Direction::FromNet | Direction::FromWire => {
             forward(bytes, tables, &packet, tcp_flags, endpoint)
         }
         Direction::ToPod | Direction::ToNet => reverse(bytes, tables, &packet, tcp_flags, endpoint),
@@ -98,13 +97,7 @@ fn forward<F: Header, B: Bytes, T: Flows<F>>(
     tcp_flags: u32,
     endpoint: u32,
 ) -> u32 {
-    let key = FlowKey {
-        endpoint,
-        source: packet.source,
-        destination: packet.destination,
-        ports: packet.ports,
-        proto: packet.proto,
-    };
+    let key = packet.key(endpoint);
     let udp = packet.proto == proto::UDP;
     let begins = udp || tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     let now_s = tables.now_s();
@@ -140,13 +133,7 @@ fn reverse<F: Header, B: Bytes, T: Flows<F>>(
     tcp_flags: u32,
     endpoint: u32,
 ) -> u32 {
-    let key = FlowKey {
-        endpoint,
-        source: packet.destination,
-        destination: packet.source,
-        ports: packet.ports.swapped(),
-        proto: packet.proto,
-    };
+    let key = packet.key(endpoint).swapped();
     let now_s = tables.now_s();
     let Some(flow) = tables.flow(&key) else {
         return code::PASS;
@@ -180,5 +167,20 @@ fn write<F: Header, B: Bytes>(bytes: &mut B, packet: &Plain<F>, new: &Flow<F>) -
     match written {
         Some(()) => code::TRANSLATE,
         None => DropReason::RewriteFailed.code(),
+    }
+}
+
+// === impl Plain ===
+
+impl<F: Family> Plain<F> {
+    #[inline(always)]
+    const fn key(&self, endpoint: u32) -> FlowKey<F> {
+        FlowKey {
+            endpoint,
+            source: self.source,
+            destination: self.destination,
+            ports: self.ports,
+            proto: self.proto,
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     packet::{Packet, Rewrite},
     parse::{Layout, parse},
     rewrite::rewrite,
-    snat::{STOP, Walk},
+    snat::{self, Walk},
     tables::{
         Affinity, AffinityKey, Backend, Fragment, FragmentKey, Frontend, FrontendKey, Node, Prefix,
         Services, port_proto,
@@ -120,14 +120,7 @@ impl<F: Family> Flows<F> for Memory<F> {
     }
 
     fn walk(&mut self, turns: u32, begin: impl FnOnce(&mut Walk<F>)) -> u32 {
-        let mut walk = Walk::default();
-        begin(&mut walk);
-        for _ in 0..turns {
-            if walk.step(self) == STOP {
-                break;
-            }
-        }
-        walk.found
+        snat::walk(self, turns, begin)
     }
 }
 

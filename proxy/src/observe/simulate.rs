@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use proxy_datapath::{
     family::Family,
     frontend::MAGLEV,
-    snat::{STOP, Walk},
+    snat::{self, Walk},
     tables::{
         Affinity, AffinityKey, Backend, Flow, FlowKey, Flows, Fragment, FragmentKey, Frontend,
         FrontendKey, Node, Prefix, Services, SourceKey,
@@ -202,13 +202,6 @@ impl<F: Family> Flows<F> for Simulation<'_, F> {
     }
 
     fn walk(&mut self, turns: u32, begin: impl FnOnce(&mut Walk<F>)) -> u32 {
-        let mut walk = Walk::default();
-        begin(&mut walk);
-        for _ in 0..turns {
-            if walk.step(self) == STOP {
-                break;
-            }
-        }
-        walk.found
+        snat::walk(self, turns, begin)
     }
 }
